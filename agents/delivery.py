@@ -18,6 +18,7 @@ from sensorium.agents.uplink.budget_file import open_budget
 from sensorium.agents.uplink.obeys import Reports
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns
+from sensorium.episode.plural import many
 from sensorium.errors import SpoolError
 from sensorium.link.keys import pair, server_key
 from sensorium.threads import Told
@@ -155,9 +156,13 @@ class Delivery:
         found = []
         pending = (*self.spool.waiting(), *self.spool.holding.all())
         if growing := sum(not waiting.sealed for waiting in pending):
-            found.append(f"{growing} episodes in {self.spool.path} could not be sealed; the next start does that")
+            found.append(
+                f"{many(growing, 'episode')} in {self.spool.path} could not be sealed; the next start does that"
+            )
         if rejected := self._link_stats().get("rejected"):
-            found.append(f"the ingest rejected {rejected} episodes; `sensorium spool {self.spool.path}` says why")
+            found.append(
+                f"the ingest rejected {many(rejected, 'episode')}; `sensorium spool {self.spool.path}` says why"
+            )
         return found
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensorium.corpus.episode import Episode
+from sensorium.episode.plural import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class SaidAgainst:
 
     def said(self) -> tuple[str, ...]:
         """A line for each."""
-        lost = (f"{self.lost} samples lost ({self.lost_share:.2%})",) if self.lost else ()
+        lost = (f"{many(self.lost, 'sample')} lost ({self.lost_share:.2%})",) if self.lost else ()
         ended = (f"it ended: {self.reason}",) if self.reason != "complete" else ()
         return tuple(f"verdict against it: {each}" for each in self.failed) + lost + ended
 

@@ -15,6 +15,7 @@ from sensorium.corpus.picture import draw
 from sensorium.corpus.stats import Stats
 from sensorium.corpus.stats_picture import draw as draw_stats
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.errors import SensoriumError
 from sensorium.perception.drawing import Image
 
@@ -91,7 +92,7 @@ def _said(stats: Stats) -> str:
         if each is not None:
             rows.append((f"{name} covered", f"{each.covered} of {each.seen} ({each.share:.1%})"))
     for kind, of in stats.kinds.items():
-        rows.append((kind, f"{of.episodes} episodes, {of.hours:.3f} h, {of.bytes / 1e6:,.1f} MB"))
+        rows.append((kind, f"{many(of.episodes, 'episode')}, {of.hours:.3f} h, {of.bytes / 1e6:,.1f} MB"))
     rows += [("cannot be read", why) for why in stats.unreadable]
     return _table((), rows)
 
@@ -139,7 +140,7 @@ def _hours(covering: Covering) -> str:
             for share in shares
         )
         lines.append(f"<tr><td>{_text(device)}</td><td>{_text(day)}</td>{cells}</tr>")
-    unplaced = f"<p>{covering.unplaced} episodes of whose UTC nobody knows.</p>" if covering.unplaced else ""
+    unplaced = f"<p>{many(covering.unplaced, 'episode')} of whose UTC nobody knows.</p>" if covering.unplaced else ""
     return f"<table>{''.join(lines)}</table>{unplaced}"
 
 

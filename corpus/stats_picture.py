@@ -5,6 +5,7 @@ import numpy as np
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stats import Stats
+from sensorium.episode.plural import many
 from sensorium.errors import SensoriumError
 from sensorium.perception.drawing import ALARM, COLORS, Image, blank, picture, write
 from sensorium.perception.gray import is_pictures
@@ -41,7 +42,7 @@ def _bars(found: Stats) -> Image:
     y = 4
     for kind, each in found.kinds.items():
         for label, part, said in (
-            (f"{kind}, hours", each.hours / hours, f"{each.hours:.3f} in {each.episodes} episodes"),
+            (f"{kind}, hours", each.hours / hours, f"{each.hours:.3f} in {many(each.episodes, 'episode')}"),
             (f"{kind}, bytes", each.bytes / size, f"{each.bytes / 1e6:.1f} MB"),
         ):
             write(image, label, _LEFT - 8, y + 13, to_left=True)

@@ -17,6 +17,7 @@ from sensorium.corpus.stream import Stream
 from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.stream import Block, Samples, Stamps
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError, SensorLost
 from sensorium.sim.worlds.chosen import PREFIX, world_config
 from sensorium.sim.worlds.config import WORLD_VERSION, WorldConfig, make_world
@@ -203,7 +204,7 @@ def _acted(
             now_ns = base_ns + observation.now_ns
             if done or now_ns >= end_ns - 1:
                 if done and again.policy != SCRIPTED:
-                    what = f"the world was {done} after {again.actions} actions; more are stored"
+                    what = f"the world was {done} after {many(again.actions, 'action')}; more are stored"
                     again.differences.append(Difference("(outcome)", again.actions, observation.now_ns / 1e9, what))
                 break
             yield named.action(world.specs.clipped(action), now_ns, world)[1]
@@ -213,7 +214,8 @@ def _acted(
             yield from rewards.of(observation.rewards, base_ns + observation.now_ns)
             progress(observation.now_ns / 1e9)
         if episode.outcome == "terminated" and done != "terminated":
-            what = f"the episode was terminated; made again, it is {done or 'not over'} after {again.actions} actions"
+            made = f"it is {done or 'not over'} after {many(again.actions, 'action')}"
+            what = f"the episode was terminated; made again, {made}"
             again.differences.append(Difference("(outcome)", again.actions, observation.now_ns / 1e9, what))
     except SensoriumError:
         raise
@@ -306,7 +308,10 @@ class _Stored:
         self.difference = self.difference or self._doubt
         if self.difference is None and self.same < len(self._stamps):
             missing = len(self._stamps) - self.same
-            self._differs(int(self._stamps[self.same]), f"made again the last {missing} samples are missing")
+            self._differs(
+                int(self._stamps[self.same]),
+                f"made again the last {'sample is' if missing == 1 else f'{missing} samples are'} missing",
+            )
 
     def _pick(self, stamps: Stamps, data: Samples) -> None:
         """Of what was made again those that are stored. Of several with one stamp any may be the one that is."""

@@ -9,6 +9,7 @@ import numpy as np
 from sensorium.agents.planning.gain import Cell
 from sensorium.agents.planning.reachable import Cut
 from sensorium.agents.planning.report import BEFORE, ROAMING, PlanningReport
+from sensorium.episode.plural import many
 from sensorium.perception.drawing import COLORS, FAINT, INK, Image, blank, write
 from sensorium.perception.sheet import WIDTH
 
@@ -39,8 +40,8 @@ def _maps(found: PlanningReport, colors: Mapping[str, Color]) -> Image:
     had = {cell: who for cell, who in found.brought.items() if who == BEFORE}
     for number, (cells, said) in enumerate(
         (
-            (had, f"before any plan: {found.cells_before} cells"),
-            (found.brought, f"now: {found.cells_after} cells"),
+            (had, f"before any plan: {many(found.cells_before, 'cell')}"),
+            (found.brought, f"now: {many(found.cells_after, 'cell')}"),
         )
     ):
         left = _EDGE + number * (WIDTH // 2)

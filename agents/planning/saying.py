@@ -12,6 +12,7 @@ from sensorium.agents.planning.log import (
     ProposalRuled,
     tokens_of,
 )
+from sensorium.episode.plural import many
 
 _SHORT = 13
 
@@ -28,7 +29,7 @@ def line_of(line: PlanningLine) -> str:
         case ProposalRuled():
             said = ", ".join(f"{name} {_number(value)}" for name, value in line.proposal.parameters.items())
             what = f"{line.proposal.device}: {line.proposal.plan} {said}"
-            expected = f"{line.expected:.3g} new cells in {line.proposal.cost_s:.3g} s expected"
+            expected = f"{many(f'{line.expected:.3g}', 'new cell')} in {line.proposal.cost_s:.3g} s expected"
             why = line.rule or line.proposal.rationale
             name = line.proposal.id if line.ruling == "waits" else line.proposal.id[:_SHORT]  # to be approved by
             return f"{name} {line.ruling}: {line.proposal.planner}: {what}; {expected}; {why}"
@@ -37,7 +38,8 @@ def line_of(line: PlanningLine) -> str:
         case PlanApproved():
             return f"{line.proposal[:_SHORT]} approved by {line.by}"
         case PlanOutcome():
-            came = f"{line.got:.3g} new cells of {line.expected:.3g}, {line.episodes} episodes, {line.seconds:.3g} s"
+            came = f"{many(f'{line.got:.3g}', 'new cell')} of {line.expected:.3g}, {many(line.episodes, 'episode')}"
+            came += f", {line.seconds:.3g} s"
             return f"{line.proposal[:_SHORT]} {line.state}: {line.planner}: {came}{'; ' if line.why else ''}{line.why}"
         case PlannerSpent():
             tokens = tokens_of(line.report)

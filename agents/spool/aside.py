@@ -20,6 +20,7 @@ from sensorium.agents.spool.ledger import Ledger
 from sensorium.episode import durable
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Open
+from sensorium.episode.plural import many
 from sensorium.episode.records import decode_record
 from sensorium.errors import ConfigError, Corrupt, SpoolError
 
@@ -56,7 +57,7 @@ class Aside:
         for name in names:
             like = [each for each in found if str(each.episode).startswith(name)]
             if len(like) != 1:
-                what = "no episode" if not like else f"{len(like)} episodes"
+                what = "no episode" if not like else many(len(like), "episode")
                 raise ConfigError(f"{what} that was set aside in {self._folder.path} begins with {name!r}; name one")
             chosen += like
         return chosen

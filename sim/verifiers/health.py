@@ -8,6 +8,7 @@ import numpy.typing as npt
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.corpus.verifier import MAX_EXPLANATION, Verdict, Verifier
+from sensorium.episode.plural import many
 from sensorium.perception import frame_faults, row_faults, stamp_faults
 from sensorium.perception.frame_faults import FrameWatch
 from sensorium.perception.gray import is_pictures
@@ -72,7 +73,7 @@ class Health(Verifier):
             f"{stream}: {kind} ({components[f'{stream}.{kind}']:.3g} of the limit)" for stream, kind in found
         )
         good = len({name.rpartition(".")[0] for name in components}) - len({stream for stream, _ in found})
-        unharmed = f"{good} stream{'s' * (good != 1)} without fault"
+        unharmed = f"{many(good, 'stream')} without fault"
         why = f"{said}; {unharmed}" if found else unharmed
         return Verdict(1 - len(found) / len(components), not found, components, why[:MAX_EXPLANATION])
 

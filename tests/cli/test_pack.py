@@ -65,7 +65,7 @@ def test_what_is_damaged_is_named_and_the_exit_is_1(store: Path) -> None:
     shard = next((store / "episodes.zarr").glob("*/*/imu/data/c.0"))
     shard.write_bytes(b"1")
     said = run(store, "--older-than", "0s", expect=1).stdout
-    assert said.startswith("1 episodes packed: ")
+    assert said.startswith("1 episode packed: ")
     assert f"left as it is: {shard}: is 1 bytes, expected" in said
     (row,) = json.loads(run(store, "--older-than", "0s", "--format", "json", expect=1).stdout)
     assert [each["where"] for each in row["left"]] == [str(shard)]

@@ -102,7 +102,7 @@ def test_the_report_is_of_the_log(folder: Path) -> None:
     assert (folder / "coverage.png").stat().st_size > 1000
     with (folder / "store" / LOG).open("ab") as file:
         file.write(b'\n{"crc32": "0')
-    assert "1 lines of the log are damaged" in run(folder, "plan", "report", "STORE").stdout
+    assert "1 line of the log is damaged" in run(folder, "plan", "report", "STORE").stdout
 
 
 def test_a_plan_that_waits_is_shown_and_approved(folder: Path) -> None:

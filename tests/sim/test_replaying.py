@@ -197,4 +197,4 @@ def test_a_sample_that_is_not_made_again_is_missing(collect: Collect) -> None:
     (episode,) = collect({"world": Acted(world=planar(), spoil=spoil)})
     (found,) = replay(episode).differences
     assert (found.stream, found.row, found.at_s) == ("world.task", 21, 1.0)
-    assert found.what == "made again the last 1 samples are missing"
+    assert found.what == "made again the last sample is missing"

@@ -315,7 +315,7 @@ def test_an_episode_that_the_server_rejects(house: House, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Commits, "_known", known)
     agent = house.agent({"sim": sim(duration_s=3.0)})
-    with pytest.raises(SensoriumError, match=r"the ingest rejected 1 episodes; `sensorium spool .*` says why"):
+    with pytest.raises(SensoriumError, match=r"the ingest rejected 1 episode; `sensorium spool .*` says why"):
         agent.run()
     found = house.agreed(agent.status()["streams"])
     assert found["sim.imu"] == Account(captured=300, stored=200, lost={"rejected": 100})

@@ -13,7 +13,7 @@ from tests.spine.test_euroc import with_keys
 def collected(site: Site, device: Path, *args: object) -> str:
     """Run a `collect` that cannot deliver; its one line."""
     return site.refused(
-        "collect", device, "--local", "--drain", 2, *args, expect=1, says=("remain in the spool", "they are safe")
+        "collect", device, "--local", "--drain", 2, *args, expect=1, says=("in the spool", "all is safe")
     )
 
 
@@ -106,7 +106,7 @@ def test_revoked_while_it_delivers(site: Site) -> None:
     assert committed(site) == before
 
     agent.interrupt(expect=1)
-    assert "remain in the spool" in agent.err
+    assert "in the spool: " in agent.err
     assert committed(site) == before
 
     site.run("keys", "allow", "server-keys", "keys/rig-1.key")

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from sensorium.cli.screen import OUT
 from sensorium.cli.sigterm import ended_by_sigterm
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.importing import bring
 
@@ -70,11 +71,9 @@ def into_store(
     else:
         by = ", taken over by the ingest that writes it" * taken_over
         before = ": an import that was ended had collected it, and it was not collected again"
-        OUT.print(
-            f"{count} episode{'s' * (count != 1)} of {source} in {store}{by}{before * status['collected_before']}"
-        )
+        OUT.print(f"{many(count, 'episode')} of {source} in {store}{by}{before * status['collected_before']}")
     if waiting := status["ordinals"].get("pending", 0):
-        raise SensoriumError(f"{waiting} episodes could not be committed; see the log, and import again")
+        raise SensoriumError(f"{many(waiting, 'episode')} could not be committed; see the log, and import again")
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -26,6 +26,7 @@ from sensorium.cli.metrics import served
 from sensorium.cli.notify import Notify
 from sensorium.cli.screen import OUT, size
 from sensorium.episode.account import summed
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.hosted import SIGNAL_S, HostedAgent
 from sensorium.hosting.local import LocalAgent
@@ -218,8 +219,8 @@ def _line(status: dict[str, Any]) -> str:
     lost = sum(account.lost.values())
     ordinals = status["ordinals"]
     return (
-        f"{status['device']}: {status['state']}, {account.captured} samples, {lost} lost, "
-        f"{status['episodes']} episodes, {ordinals.get('committed', 0)} committed, "
+        f"{status['device']}: {status['state']}, {many(account.captured, 'sample')}, {lost} lost, "
+        f"{many(status['episodes'], 'episode')}, {ordinals.get('committed', 0)} committed, "
         f"{ordinals.get('pending', 0)} waiting, "
         + (f"{held} held, " if (held := ordinals.get("held")) else "")
         + f"spool {size(status['spool_bytes'])}"
@@ -245,7 +246,8 @@ def print_totals(status: dict[str, Any]) -> None:
         )
     if trace := status.get("trace"):
         lost = f", {trace['lost']} lost" * bool(trace["lost"])
-        OUT.print(f"  trace: {trace['units']} units judged, in {trace['rows']} rows, {size(trace['bytes'])}{lost}")
+        judged, rows = many(trace["units"], "unit"), many(trace["rows"], "row")
+        OUT.print(f"  trace: {judged} judged, in {rows}, {size(trace['bytes'])}{lost}")
     for name, why in status["away"].items():
         OUT.print(f"  {name} is away: {why}")
     if status["finished_before"]:
@@ -255,18 +257,17 @@ def print_totals(status: dict[str, Any]) -> None:
 def check_waiting(status: dict[str, Any], url: str | None) -> None:
     """Say what waits in the spool, which is a failure where somebody should have taken it."""
     waiting = status["ordinals"].get("pending", 0)
+    wait = many(waiting, "episode waits", "episodes wait")
     if waiting and url and status["hurried"]:
-        OUT.print(
-            f"{waiting} episodes wait in the spool; the next `sensorium collect` or `sensorium deliver` delivers them"
-        )
+        OUT.print(f"{wait} in the spool; the next `sensorium collect` or `sensorium deliver` delivers what waits")
     elif waiting and url:
         link = status["link"]
         silent = f"no ingest answered at {url}"
         late = "it did not commit them in time" if link.get("sessions") else silent
         why = link.get("last_error") or link.get("budget") or late
         raise SensoriumError(
-            f"{waiting} episodes ({size(status['spool_bytes'])}) remain in the spool: {why}; "
-            "they are safe, and the next `sensorium collect` delivers them"
+            f"{many(waiting, 'episode')} ({size(status['spool_bytes'])}) {'remains' if waiting == 1 else 'remain'}"
+            f" in the spool: {why}; all is safe, and the next `sensorium collect` delivers it"
         )
     elif waiting:
-        OUT.print(f"{waiting} episodes wait in the spool: the device file names no `ingest`")
+        OUT.print(f"{wait} in the spool: the device file names no `ingest`")

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from sensorium.cli.screen import OUT, size
 from sensorium.cli.store import StorePath
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.ingest.copying import CopyReport, copy
 
 
@@ -47,12 +48,14 @@ def _say(report: CopyReport, to: Path, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(report) | {"left": left}, indent=2) + "\n")
         return
-    OUT.print(f"{report.episodes} episodes of {size(report.bytes)} copied into {to}, each held to its commit record")
+    OUT.print(
+        f"{many(report.episodes, 'episode')} of {size(report.bytes)} copied into {to}, each held to its commit record"
+    )
     if report.already:
         OUT.print(f"{report.already} were there already")
     if report.deleted:
         OUT.print(f"{len(report.deleted)} were deleted there, and are left out")
     if report.beside:
-        OUT.print(f"{report.beside} labels and verdicts beside them copied")
+        OUT.print(f"{many(report.beside, 'label or verdict', 'labels and verdicts')} beside them copied")
     for finding in report.left:
         OUT.print(plain(f"left out: {finding}"))

@@ -14,6 +14,7 @@ from sensorium.corpus.deletions import as_row
 from sensorium.corpus.holds import held_episodes, hold
 from sensorium.corpus.labelling import pseudonym
 from sensorium.corpus.wholes import to_delete
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
 from sensorium.ingest.requests import DeletionRequest, delete_or_ask
 
@@ -90,7 +91,7 @@ def delete_episodes(
         print_rows(rows, form, ["episode", "state", "certificate", "reason", "who", "utc", "remove_after_utc"])
         return
     freed = sum(each.removed.get("bytes", 0) for each in gone)
-    OUT.print(f"{len(gone)} episodes gone, {size(freed)}; certificates in {store / 'deletions'}")
+    OUT.print(f"{many(len(gone), 'episode')} gone, {size(freed)}; certificates in {store / 'deletions'}")
     if waiting := len(laid) - sum(each.episode in certified for each in laid):
         OUT.print(
             f"{waiting} are gone {laid[0].remove_after_utc}: at the start of an ingest, or `sensorium delete {store}`"

@@ -19,6 +19,7 @@ from sensorium.cli.program import program
 from sensorium.cli.screen import OUT, size, table
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.kept import Kept
+from sensorium.episode.plural import many
 from sensorium.hosting.hosted import HostedAgent
 from sensorium.perception.drawing import write_picture
 
@@ -100,7 +101,8 @@ def _show(folder: Path) -> None:
         (e.id, e.device, f"{e.duration_s:.2f}", size(e.row["bytes"]), e.row["rows"], e.row["lost"])
         for e in episodes[:5]
     ]
-    OUT.print(table(f'\nquery: "{where}": {len(episodes)} episodes', [*_COLUMNS], rows))
+    count = many(len(episodes), "episode")
+    OUT.print(table(f'\nquery: "{where}": {count}', [*_COLUMNS], rows))
     if episodes:
         window = episodes[0].window(start_s=0.25, length_s=0.5)
         shapes = [(name, len(s.captured_ns), s.data.dtype, list(s.data.shape)) for name, s in window.items()]

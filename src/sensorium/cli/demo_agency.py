@@ -30,6 +30,7 @@ from sensorium.cli.demo_worlds import SHOWN, WorldName, check_is_there
 from sensorium.cli.plan import REPORT_COLUMNS, planners_of, run_rounds
 from sensorium.cli.program import program
 from sensorium.cli.screen import OUT, Format, print_rows
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.hosted import SIGNAL_S, HostedAgent
 from sensorium.link.operators import new_operator, read_pair
@@ -95,7 +96,7 @@ def agency(
             say(f"{DEVICE} goes about in {world.value} for {routine:g} s as it likes, and keeps what looks new")
             _wait_for_routine(loop, rig, routine)
             covered, can = loop.known.places_covered()
-            had = f"{covered} of {can} places that can be reached are covered"
+            had = f"{covered} of {many(can, 'place')} that can be reached are covered"
             say(f"{had}; {', '.join(configs)} propose what is next, for {seconds:g} s")
             told = {name: config.model_dump(mode="json") for name, config in configs.items()}
             cells = PLACES.model_dump(mode="json")
@@ -231,7 +232,7 @@ def _places(loop: PlanningLoop) -> dict[str, int]:
 
 
 def _print(found: PlanningReport, folder: Path, picture: Path, places: Mapping[str, int]) -> None:
-    OUT.print(f"\nof {places['reachable']} places that can be reached {places['covered']} are covered now")
+    OUT.print(f"\nof {many(places['reachable'], 'place')} that can be reached {places['covered']} are covered now")
     OUT.print(found.said_of_cells())
     print_rows(found.rows(), Format.TABLE, REPORT_COLUMNS, "what planners promised, and what came")
     OUT.print(found.said_of_refusals())

@@ -15,6 +15,7 @@ from sensorium.cli.sigterm import ended_by_sigterm
 from sensorium.cli.store import StorePath
 from sensorium.corpus.exports.contract import ExportReport, Options, export
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +55,7 @@ def _say(report: ExportReport, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(report) | {"path": str(report.path)}, indent=2) + "\n")
         return
-    OUT.print(f"{report.episodes} episodes, {report.samples} samples in {report.path}")
+    OUT.print(f"{many(report.episodes, 'episode')}, {many(report.samples, 'sample')} in {report.path}")
     for name, why in report.skipped.items():
         OUT.print(plain(f"left out: {name}: {why}"))
     for what in report.lost:

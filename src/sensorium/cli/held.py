@@ -14,6 +14,7 @@ from sensorium.cli.screen import OUT, counted, size
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.previewed import DEVICE, Previewed
 from sensorium.corpus.wholes import arrived, ask, chosen
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
 
@@ -112,11 +113,9 @@ def _ask(
 def _say(kind: str, those: Sequence[Previewed], after: Sequence[Previewed], *, dry_run: bool) -> None:
     held = [each for each in those if each.at == DEVICE]
     devices = len({each.device for each in held})
-    where = f" on {devices} device{'s' * (devices != 1)}" if held else ""
+    where = f" on {many(devices, 'device')}" if held else ""
     asked = "would be asked" if dry_run else "asked"
-    OUT.print(
-        f"{kind}: {len(held)} episode{'s' * (len(held) != 1)}{where} {asked}, {size(sum(each.bytes for each in held))}"
-    )
+    OUT.print(f"{kind}: {many(len(held), 'episode')}{where} {asked}, {size(sum(each.bytes for each in held))}")
     rest = Counter(each.at for each in those if each.at != DEVICE)
     if rest:
         OUT.print(f"not asked: {counted({_words(at): n for at, n in rest.items()})}")

@@ -17,6 +17,7 @@ from sensorium.corpus.label_lines import import_labels, label_lines, span_of
 from sensorium.corpus.labelling import LabelRecord, labels_beside, standing
 from sensorium.corpus.preferences import CHOICES, Choice, PreferenceRecord
 from sensorium.episode.documents import Label
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
 
 
@@ -95,7 +96,7 @@ def label(
         else:
             done = book.label(found.id, given, why=why, span_ns=span_ns, supersedes=supersedes or None)
     if form is Format.TABLE:
-        OUT.print(f"{len(done)} label{'s' * (len(done) != 1)} beside {found.id}")
+        OUT.print(f"{many(len(done), 'label')} beside {found.id}")
     else:
         _print(store, found.id, found.start_ns, done, form)
 
@@ -142,7 +143,7 @@ def _lines(corpus: Corpus, source: Path | None, target: Path | None, who: str, f
                 file.writelines(f"{line}\n" for line in lines)
         except FileExistsError as error:
             raise ConfigError(f"{target}: is there already; give another name, or remove it") from error
-        OUT.print(f"{len(lines)} lines written to {target}")
+        OUT.print(f"{many(len(lines), 'line')} written to {target}")
         return
     try:
         text = sys.stdin.read() if str(source) == "-" else cast("Path", source).read_text()
@@ -154,7 +155,7 @@ def _lines(corpus: Corpus, source: Path | None, target: Path | None, who: str, f
             corpus, text.split("\n"), who=who, progress=lambda n, of: progress.update(task, completed=n, total=of)
         )
     if form is Format.TABLE:
-        OUT.print(f"{new} lines said, {known} were there already")
+        OUT.print(f"{many(new, 'line')} said, {known} were there already")
     else:
         print_rows([{"new": new, "known": known}], form, ["new", "known"])
 

@@ -9,6 +9,7 @@ from rich.progress import Progress
 import sensorium
 from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
+from sensorium.episode.plural import many
 from sensorium.errors import SensoriumError
 from sensorium.hosting.importing import bring_again
 from sensorium.sim.gym.driver import installed
@@ -34,7 +35,7 @@ def export_minari(
     from sensorium.sim.gym.to_minari import export_minari as export
 
     episodes = sensorium.open(store).query(where)
-    with Progress(console=OUT, transient=True) as progress:
+    with Progress(console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
         task = progress.add_task("episodes", total=len(episodes))
         made = export(
             episodes,
@@ -46,11 +47,11 @@ def export_minari(
             description=description,
             told=lambda written: progress.update(task, completed=written),
         )
-    OUT.print(f"{made.episodes} episodes, {made.steps} steps in {made.folder}")
+    OUT.print(f"{many(made.episodes, 'episode')}, {many(made.steps, 'step')} in {made.folder}")
     for path, name in sorted(made.renamed.items()):
         OUT.print(f"the info {list(path)} is {list(name)} there, as HDF5 has no such name; an import gives it back")
     for why in sorted(set(made.left_out.values())):
-        OUT.print(f"left out: {list(made.left_out.values()).count(why)} episodes, {why}")
+        OUT.print(f"left out: {many(list(made.left_out.values()).count(why), 'episode')}, {why}")
 
 
 def import_minari(
@@ -68,7 +69,7 @@ def import_minari(
 
     config = ReplayMinariConfig(dataset=dataset, root=None if root is None else root.absolute(), step_s=step_s)
     config.identity(Path.cwd())  # it is there, before anything is made
-    with Progress(console=OUT, transient=True) as progress:
+    with Progress(console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
         task = progress.add_task("episodes", total=None)
 
         def handing(done: int, total: int) -> None:
@@ -87,6 +88,6 @@ def import_minari(
         return
     brought = status["episodes"]  # the spool counts those of other datasets too
     by = ", taken over by the ingest that writes it" * status["taken_over"]
-    OUT.print(f"{brought} episode{'s' * (brought != 1)} of {dataset} in {store}{by}")
+    OUT.print(f"{many(brought, 'episode')} of {dataset} in {store}{by}")
     if waiting := status["ordinals"].get("pending", 0):
-        raise SensoriumError(f"{waiting} episodes wait in {spool}; run it again")
+        raise SensoriumError(f"{many(waiting, 'episode waits', 'episodes wait')} in {spool}; run it again")

@@ -15,6 +15,7 @@ from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.cli.small import small_bytes
 from sensorium.cli.store import StorePath
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.pack_report import PackReport
@@ -105,20 +106,21 @@ def _say(report: PackReport, dry_run: bool, form: Format) -> None:
         return
     would = "would be " if dry_run else ""
     saved = max(0, report.inodes_saved), max(0, report.disk_bytes_saved)
+    before = many(report.inodes_before, "inode becomes", "inodes become")
     OUT.print(
-        f"{report.episodes} episodes {would}packed: {report.inodes_before} inodes become {report.inodes_after},"
+        f"{many(report.episodes, 'episode')} {would}packed: {before} {report.inodes_after},"
         f" {size(report.disk_bytes_before)} on disk become {size(report.disk_bytes_after)};"
-        f" {saved[0]} inodes and {size(saved[1])} saved"
+        f" {many(saved[0], 'inode')} and {size(saved[1])} saved"
         f"{' so far' if report.folders_left and not dry_run else ''}"
     )
     if report.folders_removed not in (0, report.episodes):
         OUT.print(
-            f"{_folders(report.folders_removed)} {would}removed, those of earlier runs too:"
-            f" {report.inodes_freed} inodes and {size(report.disk_bytes_freed)} {would}freed"
+            f"{many(report.folders_removed, 'folder')} {would}removed, those of earlier runs too:"
+            f" {many(report.inodes_freed, 'inode')} and {size(report.disk_bytes_freed)} {would}freed"
         )
     if report.folders_left:
         OUT.print(
-            f"{_folders(report.folders_left)} left until {report.folders_left_until_utc}, to those who read there"
+            f"{many(report.folders_left, 'folder')} left until {report.folders_left_until_utc}, to those who read there"
             " already; the next `sensorium pack`, or start of the ingest, after that removes what is left",
             soft_wrap=True,
         )
@@ -126,10 +128,6 @@ def _say(report: PackReport, dry_run: bool, form: Format) -> None:
         OUT.print(plain(f"left as it is: {finding}"))
     if report.interrupted:
         OUT.print("interrupted; run the same `sensorium pack` again, which goes on")
-
-
-def _folders(n: int) -> str:
-    return f"{n} folder{'s' * (n != 1)}"
 
 
 def seconds(text: str, option: str) -> float:

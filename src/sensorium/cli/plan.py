@@ -32,6 +32,7 @@ from sensorium.agents.planning.sole import sole_loop
 from sensorium.cli.directives import life_s_of
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.link.operators import read_pair
 from sensorium.perception.drawing import write_picture
@@ -173,7 +174,7 @@ def run_rounds(
                 return
             busy_s = time.monotonic() if loop.awaited else busy_s
             if time.monotonic() > busy_s + idle_s:
-                raise SensoriumError(f"{_nothing(loop)}; {outcomes} plans have come to an end")
+                raise SensoriumError(f"{_nothing(loop)}; {many(outcomes, 'plan has', 'plans have')} come to an end")
             time.sleep(poll_s)
 
 
@@ -235,7 +236,7 @@ def report(
     if form is Format.TABLE:
         OUT.print(f"{found.said_of_cells()}; {found.said_of_refusals()}")
         if found.damaged:
-            OUT.print(f"{found.damaged} lines of the log are damaged, and left out")
+            OUT.print(f"{many(found.damaged, 'line of the log is', 'lines of the log are')} damaged, and left out")
 
 
 def planners_of(said: str, axes: CellAxes) -> dict[str, PlannerConfig]:
@@ -296,8 +297,8 @@ def _shown(loop: PlanningLoop, said: list[str]) -> Group:
     ]
     stored = sum(card.stored_bytes for card in loop.known.cards.values())
     places = status["places"]
-    heading = f"{status['cells']} cells in {status['cards']} episodes, {size(stored)}; "
-    heading += f"{places['covered']} of {places['reachable']} places that can be reached"
+    heading = f"{many(status['cells'], 'cell')} in {many(status['cards'], 'episode')}, {size(stored)}; "
+    heading += f"{places['covered']} of {many(places['reachable'], 'place')} that can be reached"
     budgets = [
         Text(
             f"budget of {device}: " + ", ".join(f"{each['spent']:g} of {each['most']:g} {name}" for name, each in some)

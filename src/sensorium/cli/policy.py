@@ -22,6 +22,7 @@ from sensorium.cli.screen import OUT, size, table
 from sensorium.cli.store import StorePath
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.kept import Kept
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.drawing import write_picture
 
@@ -137,8 +138,10 @@ def _print(outcomes: Sequence[Outcome], logs: Sequence[TracedLog], agreed: Agree
         if each.differing is not None:
             count = len(each.judged)
             but = f"; {unsure} were decided behind what is left out, and may differ" if unsure else ""
-            OUT.print(f"{each.name}: {count - each.differing} of {count} decisions are those logged{but}")
+            OUT.print(f"{each.name}: {count - each.differing} of {many(count, 'decision')} are those logged{but}")
     if agreed is not None and agreed.units:
         OUT.print(str(agreed))
     if merged := sum(each.merged for each in logs):
-        OUT.print(f"{merged} rows stand for several units each: what is decided of these is not exact")
+        OUT.print(
+            f"{many(merged, 'row stands', 'rows stand')} for several units each: what is decided of these is not exact"
+        )

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from sensorium.cli.collect import caught
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
 from sensorium.cli.store import StorePath
+from sensorium.episode.plural import many
 from sensorium.hosting.lock_watch import LockWatch
 from sensorium.sim.rollouts.campaign import Progress, Rolling
 from sensorium.sim.rollouts.hosts import HOSTS, local_ingest, plans_of, ray_ingest
@@ -94,7 +95,10 @@ def _finish(checked: TaskFile) -> None:
     given_up = sum(closed.given_up for closed in read_campaigns(store)[checked.campaign].closed.values())
     OUT.print(f"the store: {store}\n  sensorium rollouts report {store}")
     if given_up:
-        OUT.print(f"{given_up} rollouts failed again and again, not by their policies, and were given up")
+        OUT.print(
+            f"{many(given_up, 'rollout')} failed again and again, not by a policy, and"
+            f" {'was' if given_up == 1 else 'were'} given up"
+        )
         raise typer.Exit(1)
 
 
@@ -133,14 +137,15 @@ def _said(progress: Progress) -> str:
     left = "" if progress.left_s is None else f", about {progress.left_s:.0f} s left"
     accepted = f", {progress.accepted / progress.judged:.0%} accepted" if progress.judged else ""
     return (
-        f"{progress.done} of {progress.done + progress.left} rollouts, {60 * progress.rate_hz:.0f} a minute"
-        f"{accepted}, {progress.closed} of {progress.groups} groups closed, {progress.failed} failed by their policy"
+        f"{progress.done} of {many(progress.done + progress.left, 'rollout')}, {60 * progress.rate_hz:.0f} a minute"
+        f"{accepted}, {progress.closed} of {many(progress.groups, 'group')} closed"
+        f", {progress.failed} failed by their policy"
         f"{left}"
     )
 
 
 def _line(checked: TaskFile, progress: Progress) -> str:
-    return f"{checked.campaign}: {_said(progress)}, {progress.uncounted} attempts do not count"
+    return f"{checked.campaign}: {_said(progress)}, {many(progress.uncounted, 'attempt does', 'attempts do')} not count"
 
 
 _COLUMNS = [
@@ -209,4 +214,4 @@ def _about(said: dict[str, Any]) -> str:
     if hidden is not None:
         told = f"; {hidden['hidden']} disagrees in {hidden['disagree']} of {hidden['judged']}"
     state = "ended" if said["ended"] else "not ended"
-    return f"{said['campaign']}: {said['closed']} of {said['groups']} groups closed, {state}{told}"
+    return f"{said['campaign']}: {said['closed']} of {many(said['groups'], 'group')} closed, {state}{told}"

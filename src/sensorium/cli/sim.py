@@ -16,6 +16,7 @@ from sensorium.cli.screen import OUT, table
 from sensorium.cli.store import StorePath
 from sensorium.corpus.episode import Episode
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.lock_watch import LockWatch
 from sensorium.perception.drawing import write_picture
@@ -106,7 +107,7 @@ def preview(
         told = {"world": config.kind, "version": made.version, "task": chosen, "seed": config.seed, "steps": count - 1}
         sys.stdout.write(json.dumps({**told, "seconds": step.observation.now_ns / 1e9, "png": str(png)}) + "\n")
         return
-    OUT.print(f"{heading}   {step.observation.now_ns / 1e9:g} s, {count - 1} steps: {png}")
+    OUT.print(f"{heading}   {step.observation.now_ns / 1e9:g} s, {many(count - 1, 'step')}: {png}")
 
 
 def replay(
@@ -145,7 +146,7 @@ def _rollout_again() -> Callable[[Episode, Progressed], Again]:
 
 def _print(again: Again) -> None:
     how = f"version {again.version}, task {again.task or '-'}, seed {again.seed}, policy {again.policy}"
-    OUT.print(f"{again.world} {how}, {again.actions} actions")
+    OUT.print(f"{again.world} {how}, {many(again.actions, 'action')}")
     differing = {each.stream: each for each in again.differences}
     rows = [
         (name, str(count), "differs" if name in differing else "the same, byte for byte")

@@ -16,6 +16,7 @@ from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.similar import VectorIndex
 from sensorium.corpus.similar_picture import draw
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
 from sensorium.perception.drawing import write_picture
 from sensorium.perception.effective import ALIKE
@@ -80,7 +81,7 @@ def _embedded(corpus: Corpus, where: str, model: Path | None, window_s: float) -
     with _shown("embedding") as progress:
         done = corpus.embed(where, encoder, window_s, progress)
     if done.windows:
-        sys.stderr.write(f"embedded {done.windows} windows of {done.episodes} episodes\n")
+        sys.stderr.write(f"embedded {many(done.windows, 'window')} of {many(done.episodes, 'episode')}\n")
     for why in done.damaged:
         sys.stderr.write(f"left out, and embedded again: {plain(why)}\n")
     return Looking(encoder).by, done.unreadable
@@ -126,13 +127,14 @@ def _print_groups(corpus: Corpus, index: VectorIndex, alike: float, where: str, 
             for group in groups
         ]
         spare = sum(len(group) - 1 for group in groups)
-        title = f"{len(groups)} groups; without all but the first of each {spare} of {len(index)} windows could go"
+        several = many(len(groups), "group")
+        title = f"{several}; without all but the first of each {spare} of {many(len(index), 'window')} could go"
         print_rows(rows, form, ["windows>", "episodes>", "episode", "start_s>", "stream"], title)
     else:
         print_rows([{"windows": [each._asdict() for each in group]} for group in groups], form, ["windows"], "")
     if png is not None:
         sections: list[tuple[str, Sequence[Any]]] = [
-            (f"{len(group)} windows", [(each, f"{each.stream} {each.start_s:g} s") for each in group[:8]])
+            (many(len(group), "window"), [(each, f"{each.stream} {each.start_s:g} s") for each in group[:8]])
             for group in groups[:16]
         ]
         write_picture(png, draw(corpus, sections))

@@ -15,6 +15,7 @@ from sensorium.corpus.amounts import Amount, Amounts
 from sensorium.corpus.stats import Covered, Stats, stats
 from sensorium.corpus.stats_picture import draw
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.perception.drawing import write_picture
 
 
@@ -75,7 +76,7 @@ def print_stats(found: Stats) -> None:
         if each is not None
     }
     if found.blank:
-        told["nothing to look at"] = f"{found.blank} episodes"
+        told["nothing to look at"] = many(found.blank, "episode")
     for name, text in told.items():
         OUT.print(f"{name:>20}  {text}")
     rows = [(kind, each.episodes, f"{each.hours:.3f}", size(each.bytes)) for kind, each in found.kinds.items()]

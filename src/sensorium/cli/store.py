@@ -28,6 +28,7 @@ from sensorium.corpus.previewed import DEVICE, STORE
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.episode.documents import Account
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.perception.drawing import write_picture
 
@@ -77,7 +78,7 @@ def query(
     if form is Format.TABLE:
         rows = list(rows)
         columns[2:2] = ["bytes_at"] * any(row["kind"] == "preview" for row in rows)
-        print_rows(rows, form, columns, f"{len(rows)} episodes")
+        print_rows(rows, form, columns, many(len(rows), "episode"))
         if limit is None and "bytes_at" not in columns and (told := _not_here(corpus, where)):
             OUT.print(plain(told))
     else:
@@ -160,7 +161,7 @@ def verify(
         findings = list(verify_store(store, deep, lambda n, of: progress.update(task, completed=n, total=of)))
     rows = [{"what": each.what, "where": each.where, "next step": each.next_step} for each in findings]
     if rows or form is Format.JSON:
-        print_rows(rows, form, ["what", "where", "next step"], f"{len(rows)} finding{'s' * (len(rows) != 1)}")
+        print_rows(rows, form, ["what", "where", "next step"], many(len(rows), "finding"))
     else:
         OUT.print("nothing is wrong")
     if findings:
@@ -204,7 +205,7 @@ def rebuild(store: StorePath) -> None:
     with _progress() as progress:
         task = progress.add_task("reading commit records", total=None)
         n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))
-    OUT.print(f"{n} episodes in the catalog")
+    OUT.print(f"{many(n, 'episode')} in the catalog")
 
 
 def _goes_on(corpus: Corpus, episode: Episode) -> tuple[bool, bool]:

@@ -13,6 +13,7 @@ from sensorium.cli.store import StorePath
 from sensorium.corpus.verdicts import TIMEOUT_S, VerdictRecord, judge
 from sensorium.corpus.verifier import GROUP, verifier_within
 from sensorium.drivers.registry import kinds
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
 from sensorium.hosting.lock_watch import MOST_S, LockWatch
 
@@ -109,4 +110,6 @@ def _summary(found: list[VerdictRecord]) -> str:
         ] += 1
     if not found:
         return "nothing to judge: no such episode, or all are judged by this code; --redo judges them again"
-    return f"{len(found)} episodes judged: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f"{many(len(found), 'episode')} judged: " + ", ".join(
+        f"{count} {name}" for name, count in counts.items() if count
+    )

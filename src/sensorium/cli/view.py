@@ -13,6 +13,7 @@ from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.corpus.viewing import open_view, save_view
 from sensorium.episode.plain import plain
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
 
 
@@ -59,4 +60,4 @@ def of_episode(
         about = {"episode": found.id, "samples": samples, "streams": list(found.streams), "in": where}
         sys.stdout.write(json.dumps(about) + "\n")
     else:
-        OUT.print(plain(f"{samples} samples of {', '.join(found.streams)} in {where}"), soft_wrap=True)
+        OUT.print(plain(f"{many(samples, 'sample')} of {', '.join(found.streams)} in {where}"), soft_wrap=True)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP, model_of
 from sensorium.episode import durable
+from sensorium.episode.plural import many
 from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
 from sensorium.hosting.beside_store import made_in_vain, passing_folder, remove_left
 from sensorium.hosting.into_store import collect_into
@@ -192,8 +193,8 @@ def _beside(
         raise
     if waiting := status["ordinals"].get("pending", 0):
         raise StoreError(
-            f"{side.folder}: {waiting} episodes could not be committed there, and nothing was brought; see the log, and"
-            " import again"
+            f"{side.folder}: {many(waiting, 'episode')} could not be committed there, and nothing was brought; see the"
+            " log, and import again"
         )
     say()
     return status | {"taken_over": side.hand_over(handing), "collected_before": False}
