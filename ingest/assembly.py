@@ -24,8 +24,7 @@ from sensorium.ingest.record_order import RecordOrder
 from sensorium.ingest.shards import PayloadSink, ShardFile, payload_sink
 from sensorium.ingest.staged_folder import StagedFolder
 
-MAX_HELD_BYTES = 512 << 20
-HELD_STEP_BYTES = 1 << 20
+HELD_STEP_BYTES = 256 << 10
 MAX_HELD_SHARDS = 512
 KEEP_BYTES = 64 << 10
 """A smaller part of an episode is sent again after a restart, which costs less than to keep it."""
@@ -70,8 +69,8 @@ class Assembly:
     """An episode that is arriving, in `folder` (which it creates and owns until the store renames it).
 
     `append` takes the episode file's bytes in order; `accepted` says how many it has. Payloads go to disk as they come;
-    memory holds one header, the notes, and the stamps up to a limit. `all_held` gives what all assemblies hold: beyond
-    `MAX_HELD_BYTES` one that grows is put off. After any error the assembly is of no more use: `discard` it, or have
+    memory holds one header, the notes, and the stamps up to a limit. `look` is told where it has grown: it raises a
+    `StoreError` where others need the room. After any error the assembly is of no more use: `discard` it, or have
     the store quarantine it.
 
     `folder` is under the open folder `dir_fd`. `again`: it is what an earlier run left, to be gone through once more
@@ -83,7 +82,7 @@ class Assembly:
         self,
         folder: Path,
         episode: uuid.UUID,
-        all_held: Callable[[], int] = lambda: 0,
+        look: "Callable[[Assembly], None]" = lambda _: None,
         *,
         recoveries: int = 0,
         dir_fd: int | None = None,
@@ -104,8 +103,8 @@ class Assembly:
         self._order = RecordOrder(episode)
         self._header: Header | None = None
         self._verdict: PeerViolation | None = None
-        self._all_held = all_held
-        self._held_checked = 0
+        self._look = look
+        self._looked = 0, 0
         self._place = place
 
     @property
@@ -143,6 +142,11 @@ class Assembly:
         """About how much memory it takes: stamps, documents, and the header that is coming in."""
         return 0 if self.failed else self._order.held_bytes + self._parser.held_bytes
 
+    @property
+    def open_files(self) -> int:
+        """About how many descriptors it takes: the folder, the heads, and a shard of each stream."""
+        return 0 if self.staged.fd < 0 else 2 + len(self.streams)
+
     def append(self, data: memoryview | bytes) -> None:
         """Take the next bytes of the file, in any cut.
 
@@ -157,7 +161,7 @@ class Assembly:
             if self._place is not None and not self._place.take(len(data)):
                 self.put_down()
             self._take(memoryview(data))
-            self._check_held()
+            self._look_around()
             if self._place is None:
                 self._keep_heads()
             elif sum(len(stream.sink.shards.files) for stream in self.streams) > MAX_HELD_SHARDS:
@@ -318,19 +322,17 @@ class Assembly:
             codecs = [stream.codec for stream in self._order.streams]
             dir_fd = self.staged.fd if self.staged.made else None
             self.streams = [StreamIn(codec, payload_sink(codec, dir_fd, self.staged.again)) for codec in codecs]
+            self._look_around()  # before there is a file of each
 
     def _no_payload(self, number: int, header: Chunk | Items, error: Corrupt) -> PeerViolation:
         stream = self.streams[header.stream].entry.spec.name
         return PeerViolation(f"episode {self.episode}, record {number}, stream {stream!r}: {error}")
 
-    def _check_held(self) -> None:
-        if self.held_bytes > self._held_checked + HELD_STEP_BYTES:
-            self._held_checked = self.held_bytes
-            if self._all_held() > MAX_HELD_BYTES:
-                raise StoreError(
-                    f"episode {self.episode}: episodes on their way in hold {MAX_HELD_BYTES >> 20} MiB of stamps and"
-                    " headers already; it is sent again later"
-                )
+    def _look_around(self) -> None:
+        held, files = self._looked
+        if self.held_bytes > held + HELD_STEP_BYTES or self.open_files > files:
+            self._looked = self.held_bytes, self.open_files
+            self._look(self)
 
 
 def stamps_of(raw: bytearray) -> Stamps:

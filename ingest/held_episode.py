@@ -18,10 +18,10 @@ class HeldEpisode:
     an `Assembly`'s, which is begun with what is held.
     """
 
-    __slots__ = ("__weakref__", "_pieces", "_place", "accepted", "episode", "failed", "recoveries", "size")
+    __slots__ = ("__weakref__", "_pieces", "_place", "accepted", "device", "episode", "failed", "recoveries", "size")
 
-    def __init__(self, episode: uuid.UUID, size: int, recoveries: int, place: HeldPlace) -> None:
-        self.episode, self.size, self.recoveries = episode, size, recoveries
+    def __init__(self, episode: uuid.UUID, size: int, recoveries: int, place: HeldPlace, device: str = "") -> None:
+        self.episode, self.size, self.recoveries, self.device = episode, size, recoveries, device
         self.accepted = 0
         """Bytes of the file that it has."""
         self.failed: str | None = None

@@ -62,14 +62,16 @@ class Partials:
     def __contains__(self, episode: uuid.UUID) -> bool:
         return episode in self._found
 
-    def take(self, episode: uuid.UUID, offered: Offered, all_held: Callable[[], int]) -> Assembly | None:
+    def take(
+        self, episode: uuid.UUID, offered: Offered, look: Callable[[Assembly], None] = lambda _: None
+    ) -> Assembly | None:
         """What is left of an episode, checked, as far as it is of the one that is offered; None if nothing is."""
         with self._guard:
             path = self._found.pop(episode, None)
         if path is None:
             return None
         try:
-            assembly = self._again(path, episode, offered, all_held)
+            assembly = self._again(path, episode, offered, look)
         except (SensoriumError, OSError) as error:
             log.warning("what was staged of episode %s is of no use: %s; it is sent again", episode, error)
             assembly = None
@@ -86,10 +88,12 @@ class Partials:
             self._remove(path)
             self._remove(path.with_name(path.name + SUFFIX))
 
-    def _again(self, path: Path, episode: uuid.UUID, offered: Offered, all_held: Callable[[], int]) -> Assembly | None:
+    def _again(
+        self, path: Path, episode: uuid.UUID, offered: Offered, look: Callable[[Assembly], None]
+    ) -> Assembly | None:
         whole: int | None = None
         for _ in range(2):  # the second time only up to the record that did not hold
-            assembly = Assembly(path, episode, all_held, recoveries=offered.recoveries, dir_fd=self._dir_fd, again=True)
+            assembly = Assembly(path, episode, look, recoveries=offered.recoveries, dir_fd=self._dir_fd, again=True)
             try:
                 if assembly.staged.heads.recoveries() != offered.recoveries:
                     assembly.close()

@@ -102,7 +102,7 @@ class Ingest:
         Raises:
             ConfigError: a port is in use or the address is not this machine's.
         """
-        connections, self._store.max_files = shares_of(allow_open_files())
+        connections, self._store.crowd.max_files = shares_of(allow_open_files())
         self._context = zmq.Context(io_threads=2)
         self._context.set(zmq.MAX_SOCKETS, 4096)
         self._wake = Wake()

@@ -39,7 +39,7 @@ class Staged:
             return held
         data = held.data
         held.discard()
-        assembly = store.begin_held(held.episode, held.recoveries)
+        assembly = store.begin_held(held.episode, held.recoveries, held.device)
         if assembly is None:
             raise StoreError(f"episode {held.episode}: there are parts of it in staging; it is sent again")
         self.assembly = assembly

@@ -118,7 +118,7 @@ class Staging:
         if job.episode in self._staged:
             return False
         try:
-            held = self._store.hold(job.episode, job.size, job.recoveries)
+            held = self._store.hold(job.episode, job.size, job.recoveries, job.owner[0])
         except PeerViolation:
             return False
         if held is None:
@@ -205,12 +205,18 @@ class Staging:
                     self._link.written(transfer, session, len(data), now_ns)
                 elif self._link.unwritten(transfer, session, len(data)):
                     self._report(transfer.episode, error, now_ns)
+            self._give_up_crowding()
             jobs = self._link.take_jobs()
         self.run(jobs)
         for (transfer, _, data), error in zip(came, failed, strict=True):
             staged = self._staged.get(transfer.episode)
             if staged is not None and error is None:
                 self._sync_sometimes(staged, len(data), now_ns)
+
+    def _give_up_crowding(self) -> None:
+        """The lock is held."""
+        for episode in self._store.crowd.take_yielding():
+            self._link.arrivals.give_up(self._link.arrivals.by_episode.get(episode.bytes))
 
     def _append(self, episode: UUID, data: memoryview) -> Exception | None:
         staged = self._staged.get(episode)
@@ -292,6 +298,7 @@ class Staging:
                 answer = partial(self._report, job.episode, error)
         with self._lock:
             answer(time.monotonic_ns())
+            self._give_up_crowding()
             jobs = self._link.take_jobs()
         self.run(jobs)
         self._wake()

@@ -7,6 +7,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.between import keep_between
 from sensorium.ingest.commit import Ready
 from sensorium.ingest.committing import Commits, ready_of
+from sensorium.ingest.crowd import Crowd
 from sensorium.ingest.due import Due
 from sensorium.ingest.held_episode import HeldEpisode
 from sensorium.ingest.held_room import SMALL_BYTES, HeldPlace, HeldRoom
@@ -36,8 +38,6 @@ from sensorium.ingest.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
-MAX_FILES = 8192
-"""So many files of episodes on their way in may be open, unless somebody knows better."""
 KNOWN_S = 0.1
 """So long the store is taken to be where it was by what is only asked."""
 
@@ -69,7 +69,7 @@ class Store:
         self.path = path
         self.episodes = path / EPISODES
         self.trouble = Trouble()
-        self.max_files = MAX_FILES
+        self.crowd = Crowd()
         self._guard = threading.Lock()
         self._mending = threading.Lock()
         self._room = HeldRoom(small_bytes)
@@ -138,29 +138,25 @@ class Store:
         It has `accepted` already what an earlier run took in of it, if that is a part of what is `offered`.
         """
         month_of(episode)
-        self._check_files(episode)
         self.check()
+        device = "" if offered is None else offered.owner[0]
+        look = partial(self.crowd.look, device)
         with store_errors(self.path):
             fd = self._folder.fd
             durable.make_folder(STAGING, dir_fd=fd)
-            assembly = self._partials.take(episode, offered, self._held_bytes) if offered is not None else None
+            assembly = self._partials.take(episode, offered, look) if offered is not None else None
             if assembly is None:
                 name = STAGING / f"{episode}-{secrets.token_hex(4)}"
                 recoveries = 0 if offered is None else offered.recoveries
-                assembly = Assembly(name, episode, self._held_bytes, recoveries=recoveries, dir_fd=fd)
+                assembly = Assembly(name, episode, look, recoveries=recoveries, dir_fd=fd)
+        try:
+            look(assembly)
+        except StoreError:
+            assembly.discard()
+            raise
         with self._guard:
             self._assemblies.add(assembly)
         return assembly
-
-    def _check_files(self, episode: uuid.UUID) -> None:
-        """What has no room among the files that may be open is sent again, when others are done."""
-        with self._guard:
-            files = sum(len(assembly.files) + 2 for assembly in self._assemblies if assembly.staged.made)
-        if files >= self.max_files:
-            raise StoreError(
-                f"episode {episode}: {files} files of others that arrive are open, at most {self.max_files} may be"
-                " (ulimit -n); it is sent again later"
-            )
 
     def check(self) -> None:
         """Begin anew what hung on a disk that was away and is back, or on a catalog that is gone or damaged.
@@ -245,24 +241,25 @@ class Store:
         with self._guard:
             self._assemblies.discard(assembly)
 
-    def hold(self, episode: uuid.UUID, size: int, recoveries: int = 0) -> HeldEpisode | None:
+    def hold(self, episode: uuid.UUID, size: int, recoveries: int = 0, device: str = "") -> HeldEpisode | None:
         """Room for a small episode of which nothing is on disk, to come in `size` bytes; None where that cannot be."""
         if not 0 < size <= self._room.small_bytes or episode in self._partials:
             return None
         month_of(episode)
-        held = HeldEpisode(episode, size, recoveries, HeldPlace(self._room))
+        held = HeldEpisode(episode, size, recoveries, HeldPlace(self._room), device)
         with self._guard:
             self._held.add(held)
         return held
 
-    def begin_held(self, episode: uuid.UUID, recoveries: int = 0) -> Assembly | None:
+    def begin_held(self, episode: uuid.UUID, recoveries: int = 0, device: str = "") -> Assembly | None:
         """`begin` of one of which nothing is on disk, in memory, as long as it is small; None where that cannot be."""
         if not self._room.small_bytes or episode in self._partials:
             return None
         month_of(episode)
         name = STAGING / f"{episode}-{secrets.token_hex(4)}"
         place = HeldPlace(self._room)
-        assembly = Assembly(name, episode, self._held_bytes, recoveries=recoveries, dir_fd=self._folder.fd, place=place)
+        look = partial(self.crowd.look, device)
+        assembly = Assembly(name, episode, look, recoveries=recoveries, dir_fd=self._folder.fd, place=place)
         with self._guard:
             self._assemblies.add(assembly)
         return assembly
@@ -365,10 +362,6 @@ class Store:
         with self._guard:
             staged = sum(assembly.accepted for assembly in self._assemblies if assembly.failed is None)
             return staged + sum(held.accepted for held in self._held)
-
-    def _held_bytes(self) -> int:
-        with self._guard:
-            return sum(assembly.held_bytes for assembly in self._assemblies)
 
     def free_bytes(self) -> int:
         """Bytes that the file system has left for us."""

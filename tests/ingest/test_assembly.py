@@ -407,23 +407,16 @@ def test_a_document_too_large_is_refused_before_it_is_decoded(start: Any) -> Non
         tracemalloc.stop()
 
 
-def test_what_all_episodes_hold_is_bounded(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Device by device each may be within its limits: the one that goes beyond the sum is put off, not rejected."""
+def test_it_looks_around_where_it_has_grown(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly_module, "HELD_STEP_BYTES", 0)
-    monkeypatch.setattr(assembly_module, "MAX_HELD_BYTES", 2 * len(small.data))
-    others = Assembly(tmp_path / "1", small.episode)
-    others.append(small.data[:-1])
-    assert others.held_bytes > 19 * 8
-    one = Assembly(tmp_path / "2", small.episode, lambda: others.held_bytes + one.held_bytes)
+    seen: list[tuple[int, int]] = []
+    one = Assembly(tmp_path / "1", small.episode, lambda each: seen.append((each.held_bytes, each.open_files)))
     take(one, small.data)
+    assert [files for _, files in seen] == sorted(files for _, files in seen)
+    assert [held for held, _ in seen] == sorted(held for held, _ in seen)
+    assert seen[-1] == (one.held_bytes, 2 + len(one.streams))
     one.discard()
-    assert one.held_bytes == 0
-    monkeypatch.setattr(assembly_module, "MAX_HELD_BYTES", others.held_bytes + 100)
-    one = Assembly(tmp_path / "3", small.episode, lambda: others.held_bytes + one.held_bytes)
-    with pytest.raises(StoreError, match="sent again later"):
-        take(one, small.data)
-    for each in (one, others):
-        each.discard()
+    assert (one.held_bytes, one.open_files) == (0, 0)
 
 
 def test_a_huge_claim_is_corruption_before_a_byte_is_kept(small: Any, start: Any) -> None:

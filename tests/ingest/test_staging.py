@@ -232,3 +232,49 @@ def test_a_flipped_bit_in_a_length_is_damage_and_no_fault_of_the_device(tmp_path
         counters = site.link.out.counters
         wait_for(lambda: counters["damaged"] or counters["rejected"], "the commit to fail")
         assert (counters["damaged"], counters["rejected"]) == (1, 0)
+
+
+def test_a_device_whose_files_are_the_most_gives_some_up_for_another(tmp_path: Path, make_episode: Any) -> None:
+    """Of two devices one has begun as many large episodes as there may be files; the other one's is taken in."""
+    large = 100_000_000
+    with Store.open(tmp_path) as store:
+        site = Site(store)
+        store.crowd.max_files = 4 * 3
+        made = [make_episode({"cam": np.zeros((4, 8, 8), np.uint8)}) for _ in range(6)]
+        owners = ["greedy"] * 5 + ["rig-1"]
+        for session, spool in ((1, "greedy"), (2, "rig-1")):
+            site.hear(wire.Hello(session=0, version=1, nonce=session, device=spool, spool_id=spool))
+        for ordinal, (each, owner) in enumerate(zip(made, owners, strict=True)):
+            session = 1 if owner == "greedy" else 2
+            episode = each.episode.bytes
+            site.hear(wire.Offer(session=session, episode=episode, ordinal=ordinal, size=large))
+
+            def told(episode: bytes = episode) -> wire.Want | wire.Error | None:
+                with site.lock:
+                    said = [message for _, message in site.link.out.messages]
+                mine = [each for each in said if isinstance(each, wire.Want | wire.Error) and each.episode == episode]
+                return mine[-1] if mine else None
+
+            first = wait_for(told, "an answer")
+            if isinstance(first, wire.Error):
+                assert owner == "greedy"
+                continue
+            with site.lock:
+                site.link.poll(0)
+                header = wire.Data(session=session, episode=episode, offset=0, want=first.number)
+                transfer = site.link.data("", header, len(each.data) - 100, 0)
+            assert transfer is not None
+            site.staging.append([(transfer, session, memoryview(each.data)[:-100])])
+        busy = [
+            message.episode
+            for _, message in site.link.out.messages
+            if isinstance(message, wire.Error) and message.code == "busy"
+        ]
+        assert made[-1].episode.bytes not in busy
+        assert len(busy) >= 2
+        wait_for(lambda: not site.link.arrivals.leaving, "what was given up to be dropped")
+        held = {each.owner[0] for each in site.link.arrivals.by_episode.values()}
+        assert held == {"greedy", "rig-1"}
+        assert sum(assembly.open_files for assembly in store._assemblies) <= 12
+        site.staging.close()
+        assert not site.deaths

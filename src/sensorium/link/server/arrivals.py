@@ -185,7 +185,7 @@ class Arrivals:
             if transfer.sealed is not None:
                 self._complete(transfer, now_ns)
         if self._places.overrun:
-            self._give_up(self._places.gives_room())
+            self.give_up(self._places.gives_room())
 
     def unwritten(self, transfer: Transfer) -> bool:
         """Bytes could not be appended; whether that matters, and `damaged`, `refused` or `failed` is to follow."""
@@ -384,16 +384,17 @@ class Arrivals:
         for transfer in waiting[:free]:
             if self._places.full:
                 if by_force and not self.leaving:  # or one more would for each offer that comes until it has
-                    self._give_up(self._places.gives_place_to(key))
+                    self.give_up(self._places.gives_place_to(key))
                 return
             if lacks := self._places.lacks(transfer):
                 self._answers.busy(transfer.session, transfer.offer.episode, lacks)
                 self._move(transfer, TransferEvent.NO_ROOM)
-                self._give_up(self._places.gives_room_to(transfer))
+                self.give_up(self._places.gives_room_to(transfer))
                 continue
             self._move(transfer, TransferEvent.PLACE)
 
-    def _give_up(self, transfer: Transfer | None) -> None:
-        if transfer is not None:
+    def give_up(self, transfer: Transfer | None) -> None:
+        """Where bytes of it are to come, no more are taken, as its room is needed: its device will offer it again."""
+        if transfer is not None and transfer.under_way:
             self._answers.busy(transfer.session, transfer.offer.episode, NEEDED)
             self._move(transfer, TransferEvent.EXPIRED)
