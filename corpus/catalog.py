@@ -14,18 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from sensorium.corpus.catalog_entries import enter_records
-from sensorium.corpus.catalog_files import FileIds, beside_of, is_damage, no_file, remove_aside, remove_files, set_aside
+from sensorium.corpus.catalog_hold import TOLD, CatalogHold
 from sensorium.corpus.catalog_making import drop_indices, make_indices, make_tables
-from sensorium.corpus.catalog_reading import LOCKED_S
-from sensorium.corpus.catalog_tables import (
-    COLUMNS,
-    between_totals,
-    episodes,
-    ledger,
-    spools,
-)
+from sensorium.corpus.catalog_tables import COLUMNS, between_totals, episodes, ledger, spools
 from sensorium.corpus.commits import CommitRecord
-from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
 from sensorium.errors import Corrupt, StoreError
 
@@ -40,11 +32,6 @@ _ENTRIES_OF = (
 )
 _FOLDING_MS = 200
 """So long who closes waits for readers; what they keep from being folded is where it was, and counts."""
-WHOLE_BYTES = 256 << 20
-"""Up to this size a catalog is looked through in a second."""
-_LAST = 20
-"""So many rows of each table are tried first."""
-_TOLD = "device, spool_id, oldest, next_ordinal"
 
 
 class LedgerEntry(NamedTuple):
@@ -68,63 +55,51 @@ class Catalog:
 
     It is made where there is none, and then never again but by `make_again`: once the file is gone, or another is in
     its place, what needs a new connection fails. One that is damaged when it is opened is set aside, said, and made
-    anew; whoever opens a catalog fills it. Where the open folder `dir_fd` is given the file is the one in there: SQLite
-    opens it by its path all the same, and is told to make none.
+    anew; whoever opens a catalog fills it. `path` and `dir_fd` are those of its `CatalogHold`.
     """
 
     def __init__(self, path: Path, dir_fd: int | None = None) -> None:
         self._path = path
-        self._name = path if dir_fd is None else Path(path.name)
-        self._dir_fd = dir_fd
-        self._file: durable.FileId | None = None
-        self._beside: FileIds | None = None
-        self._anchor: sqlite3.Connection | None = None
-        self._damage = self._remaking = ""
-        self._engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.QueuePool)
+        self._hold = CatalogHold(path, dir_fd)
+        self._remaking = ""
+        self._engine = sa.create_engine("sqlite://", creator=self._hold.connect, poolclass=sa.QueuePool)
         self._writing = threading.Lock()
         try:
             self._make()
         except (sa.exc.SQLAlchemyError, sqlite3.Error, StoreError):
-            if not self._damage:
+            if not self._hold.is_damaged:
                 raise
             self.make_again(lambda: None)
 
     @property
     def loss(self) -> str:
-        """What has become of it that leaves but to make it again; empty while it is as it was opened.
+        """What has become of it that leaves but to make it again; empty while it is as it was opened."""
+        return self._hold.loss
 
-        Of a file that was emptied its log alone is left, which no reader understands. Where the log is gone, or another
-        has its name, who opens the catalog now finds nothing of what is written into the one that is open here.
-        """
-        if self._damage:
-            return self._damage
-        seen = durable.look(self._name, dir_fd=self._dir_fd)
-        if seen is None or seen.id != self._file:
-            return "was gone"
-        if not seen.size:
-            return "was emptied"
-        return "" if self._has_its_log() else "its -wal or -shm was gone"
+    def try_reading(self, *, whole: bool = False) -> None:
+        """See whether who opens it now can read it: what was written last, or the `whole`, unless that is very large.
+        If not, that is its `loss`."""
+        self._hold.try_reading(whole=whole)
 
     def make_again(self, fill: Callable[[], object], *, as_it_is: bool = False) -> None:
         """Set aside what there is, make an empty catalog and `fill` it, and say so; or open what has the name now,
         `as_it_is`, and `fill` it with what it lacks."""
         why = self._remaking or self.loss
         with self._writing:
-            told = self._told()
+            told = self._hold.told()
             aside = None
             if self._remaking:
-                remove_files(self._name, self._dir_fd)
-            elif not as_it_is:  # while it is open still, or SQLite would fold its log into it
-                aside = set_aside(self._name, self._dir_fd)
+                self._hold.remove()
+            elif not as_it_is:
+                aside = self._hold.set_aside()
             self._remaking = "" if as_it_is else why
             self._let_go()
-            self._file = None
             self._make(to_fill=not as_it_is)
         try:
             fill()
             self.transact(lambda connection: _tell(connection, told))
         except BaseException:
-            self._file = None  # or it would pass for whole
+            self._hold.disown()
             raise
         if not as_it_is:
             self._remaking = ""
@@ -132,98 +107,27 @@ class Catalog:
             less = "" if told else ", all but what devices said last of what they have not delivered"
             log.warning("%s: %s; it is made again from the commit records%s%s", self._path, why, less, kept)
 
-    def try_reading(self, *, whole: bool = False) -> None:
-        """See whether who opens it now can read it: what was written last, or the `whole`, if it is no larger than
-        `WHOLE_BYTES`. If not, that is its `loss`; what else is in the way, say a lock, is met by who needs it."""
-        with suppress(sa.exc.SQLAlchemyError, sqlite3.Error, StoreError, OSError), self._noting():
-            seen = durable.look(self._name, dir_fd=self._dir_fd)
-            whole = whole and seen is not None and seen.size <= WHOLE_BYTES
-            with closing(self._connect()) as connection:
-                for table in ("episodes", "documents"):
-                    connection.execute(f"SELECT * FROM {table} ORDER BY id DESC LIMIT {_LAST}").fetchall()
-                connection.execute(f"SELECT {_TOLD} FROM spools").fetchall()
-                said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
-            if said != "ok":
-                self._damage = f"is damaged ({said.splitlines()[-1]})"
-
     def _make(self, *, to_fill: bool = False) -> None:
         try:
-            if (other := no_file(self._name, self._dir_fd)) is not None:
-                self._damage = f"{other} is no file"
-                raise StoreError(f"{self._path}: {self._damage}; remove that")
-            # One that is there is not opened here: when that was closed SQLite would lose its locks on it.
-            if (seen := durable.look(self._name, dir_fd=self._dir_fd)) is not None:
-                self._file = seen.id
-            else:
-                fd = durable.create(self._name, dir_fd=self._dir_fd)
-                self._file = durable.identity(fd)
-                durable.close(fd)
-            with self._noting():
-                with self._engine.begin() as connection:
-                    make_tables(connection, self._path, to_fill=to_fill)
-                # As long as one is open the log stays the file that it is, and what is written stays to be had by name.
-                self._anchor = self._connect()
-                self._anchor.execute("SELECT value FROM about").fetchall()
-            self._beside = beside_of(self._name, self._dir_fd)
+            self._hold.take()
+            with self._hold.noting(), self._engine.begin() as connection:
+                make_tables(connection, self._path, to_fill=to_fill)
+            self._hold.keep()
         except BaseException:
-            self._file = None
+            self._hold.disown()
             raise
-
-    def _has_its_log(self) -> bool:
-        return self._beside is None or self._beside == beside_of(self._name, self._dir_fd)
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """What is found damaged is remembered."""
-        try:
-            yield
-        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-            if is_damage(error):
-                self._damage = f"is damaged ({getattr(error, 'orig', None) or error})"
-            raise
-
-    def _told(self) -> list[tuple[str, str, int, int]]:
-        """What devices said last of their ordinals, which no file of the store has, as long as it can be believed."""
-        if self._damage or self._anchor is None:
-            return []
-        try:
-            return self._anchor.execute(f"SELECT {_TOLD} FROM spools").fetchall()
-        except sqlite3.Error:
-            return []
 
     def _let_go(self) -> None:
-        """Close every connection; what is opened then may have another log."""
+        """Close every connection."""
         self._engine.dispose()
-        anchor, self._anchor, self._beside, self._damage = self._anchor, None, None, ""
-        if anchor is not None:
-            with suppress(sqlite3.Error):
-                anchor.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        """A connection to the file that was opened; SQLite would make another where it is gone."""
-        uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        seen = durable.look(self._name, dir_fd=self._dir_fd)
-        if seen is None or seen.id != self._file or not self._has_its_log():
-            raise StoreError(f"{self._path}: the catalog that was opened here is gone; it is made again")
-        connection = sqlite3.connect(uri, uri=True, timeout=LOCKED_S, check_same_thread=False)
-        try:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("pragma journal_mode = wal")
-                cursor.execute("pragma synchronous = full")
-            seen = durable.look(self._path)
-            if seen is None or seen.id != self._file:
-                raise StoreError(f"{self._path}: not the catalog that was opened here; put the store back")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        self._hold.let_go()
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         """A transaction. After an error every connection is opened anew: one that was opened while the disk could only
         be read would never write again."""
         try:
-            with self._noting(), self._engine.begin() as connection:
+            with self._hold.noting(), self._engine.begin() as connection:
                 yield connection
         except (sa.exc.SQLAlchemyError, sqlite3.Error):
             self._engine.dispose()
@@ -316,10 +220,10 @@ class Catalog:
         """Write the file anew without what was deleted, and empty its log; False where a reader keeps that. What was
         set aside goes: it may have all of it."""
         with self._writing:
-            remove_aside(self._name, self._dir_fd)
+            self._hold.remove_aside()
             self._engine.dispose()
             try:
-                with closing(self._connect()) as connection:
+                with closing(self._hold.connect()) as connection:
                     connection.isolation_level = None
                     connection.execute("VACUUM")
                     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -336,7 +240,7 @@ class Catalog:
 def _tell(connection: sa.Connection, told: list[tuple[str, str, int, int]]) -> None:
     """Enter what devices had said of their ordinals, where they have not said it again."""
     if told:
-        connection.exec_driver_sql(f"INSERT OR IGNORE INTO spools ({_TOLD}) VALUES (?, ?, ?, ?)", told)
+        connection.exec_driver_sql(f"INSERT OR IGNORE INTO spools ({TOLD}) VALUES (?, ?, ?, ?)", told)
 
 
 class _Undone(Exception):

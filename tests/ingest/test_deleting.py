@@ -424,7 +424,7 @@ def test_a_catalog_that_cannot_be_written_anew_is_said_and_gone_on_with(
             if what == "compacting the catalog":
                 other.execute("BEGIN IMMEDIATE")
 
-        monkeypatch.setattr("sensorium.corpus.catalog.LOCKED_S", 0.1)
+        monkeypatch.setattr("sensorium.corpus.catalog_hold.LOCKED_S", 0.1)
         with pytest.raises(StoreError, match="database is locked"):
             delete(path, [name], reason="r", progress=held)
     assert list(certificates(path)) == []

@@ -297,7 +297,7 @@ def test_a_store_that_is_away_is_busy_and_then_takes_what_is_offered(
 def test_a_catalog_that_is_locked_delays_and_ends_nothing(
     make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensorium.corpus.catalog.LOCKED_S", 0.1)
+    monkeypatch.setattr("sensorium.corpus.catalog_hold.LOCKED_S", 0.1)
     made = make_episode({"imu": np.arange(20.0)})
     with Store.open(memory) as store:
         store.catalog.close()
