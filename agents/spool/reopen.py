@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from sensorium.agents.spool.entries import Brief, GivenUp, SealedFile, counted
+from sensorium.agents.spool.entries import Brief, Entry, GivenUp, SealedFile, counted
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.held import SUFFIX, Held
 from sensorium.agents.spool.ledger import Ledger
@@ -53,42 +53,25 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
         SpoolError: the ledger cannot be read or written. What was done is done, so it may be called again.
     """
     there = _look_through(folder)
-    sizes = there.sizes
-    _meet_unknown(sorted(sizes), folder, ledger, owed)
+    _meet_unknown(sorted(there.sizes), folder, ledger, owed)
     found = Reopened(ledger.between())
     of_runs, accounted = ledger.runs.ids(), ledger.accounted()
     for entry in ledger.pending():
-        held = Held(folder.episodes, entry.episode, _BRIEF.decode(entry.manifest))
-        held.former, held.digest, held.recoveries = entry.spool_id, entry.digest, entry.recoveries
-        held.worth, held.hold = entry.worth, entry.held
-        held.alive_ns = folder.last_alive_ns(held.said.clock)
-        size = sizes.get(held.name)
-        is_whole = size is not None and entry.sealed_bytes == size and entry.episode.bytes in accounted
-        if is_whole and f"{held.name.removesuffix(SUFFIX)}.recovering" not in sizes:
-            held.size = entry.sealed_bytes or 0
+        held = _held_of(entry, folder)
+        if entry.episode.bytes in accounted and _is_as_it_was_left(held, entry, there):
+            held.size = there.sizes[held.name]
             found.held[entry.episode] = held
             continue
+        is_replay, size = entry.episode.bytes in of_runs, there.sizes.get(held.name)
         try:
-            replayed = entry.episode.bytes in of_runs
-            if size is None or (replayed and not size):
-                instead = there.others.get(held.name)
-                if instead and may_come_back(instead) and not replayed:
-                    held.tries = 1
-                    found.unread.append((entry.episode, f"{held.path}: {instead}; {_KEPT}"))
-                    found.held[entry.episode] = held
-                    continue
-                if instead is None:
-                    durable.remove(held.path)
-                manifest = ledger.manifest(entry.episode)
-                # of a replay nothing is lost: it is read again by whoever takes it up
-                place = {} if replayed else unreadable_place(manifest)
-                found.between.give_up(place, manifest.between)
-                why = "lost before its first sync" if entry.sealed_bytes is None else "lost: its file is gone"
-                why = f"lost: where its file was is {instead}" if instead else why
-                ledger.discarded(entry.episode, why, GivenUp(), found.between)
-                _let_go(manifest, found, ledger)
+            if size or (size is not None and not is_replay):
+                make_whole(held, ledger)
+            elif not is_replay and may_come_back(instead := there.others.get(held.name, "")):
+                held.tries = 1
+                found.unread.append((entry.episode, f"{held.path}: {instead}; {_KEPT}"))
+            else:
+                _give_up(held, entry, there, found, ledger, is_replay=is_replay)
                 continue
-            make_whole(held, ledger)
         except Corrupt as error:
             found.unreadable.append((entry.episode, f"nothing of it can be read: {error}"))
         except SpoolError:
@@ -98,6 +81,36 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
             found.unread.append((entry.episode, f"{held.path}: cannot be recovered: {error.strerror}"))
         found.held[entry.episode] = held
     return found
+
+
+def _held_of(entry: Entry, folder: Folder) -> Held:
+    """What the ledger has of a pending episode; how long its file is shows when that is looked at."""
+    held = Held(folder.episodes, entry.episode, _BRIEF.decode(entry.manifest))
+    held.former, held.digest, held.recoveries = entry.spool_id, entry.digest, entry.recoveries
+    held.worth, held.hold = entry.worth, entry.held
+    held.alive_ns = folder.last_alive_ns(held.said.clock)
+    return held
+
+
+def _is_as_it_was_left(held: Held, entry: Entry, there: Listed) -> bool:
+    """Whether its file has the length with which it was sealed, and nobody was at mending it."""
+    size = there.sizes.get(held.name)
+    mended = f"{held.name.removesuffix(SUFFIX)}.recovering"
+    return size is not None and size == entry.sealed_bytes and mended not in there.sizes
+
+
+def _give_up(held: Held, entry: Entry, there: Listed, found: Reopened, ledger: Ledger, *, is_replay: bool) -> None:
+    """Discard an episode that has no file: what its OPEN told of is told again. Of a replay nothing is lost: it is read
+    again by whoever takes it up."""
+    instead = there.others.get(held.name)
+    if instead is None:
+        durable.remove(held.path)
+    manifest = ledger.manifest(entry.episode)
+    found.between.give_up({} if is_replay else unreadable_place(manifest), manifest.between)
+    why = "lost before its first sync" if entry.sealed_bytes is None else "lost: its file is gone"
+    why = f"lost: where its file was is {instead}" if instead else why
+    ledger.discarded(entry.episode, why, GivenUp(), found.between)
+    _let_go(manifest, found, ledger)
 
 
 def _look_through(folder: Folder) -> Listed:
