@@ -94,6 +94,7 @@ class Catalog:
                 aside = self._hold.set_aside()
             self._remaking = "" if as_it_is else why
             self._let_go()
+            self._hold.disown()
             self._make(to_fill=not as_it_is)
         try:
             fill()

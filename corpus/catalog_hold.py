@@ -62,9 +62,8 @@ class CatalogHold:
         self._beside = beside_of(self._name, self._dir_fd)
 
     def let_go(self) -> None:
-        """Close that connection; what is opened then may be another file, or have another log."""
+        """Close that connection; what is opened then may have another log."""
         anchor, self._anchor, self._beside, self._damage = self._anchor, None, None, ""
-        self.disown()
         if anchor is not None:
             with suppress(sqlite3.Error):
                 anchor.close()
