@@ -173,7 +173,7 @@ class Hour:
             if isinstance(job, Begin):
                 arrivals.begun(job.episode, self.now_ns)
             elif isinstance(job, Commit):
-                arrivals.committed(job.episode, job.digest, self.now_ns)
+                arrivals.all_committed([(job.episode, job.digest)], self.now_ns)
             elif isinstance(job, Drop):
                 arrivals.dropped(job.episode, self.now_ns)
         server.poll(self.now_ns)

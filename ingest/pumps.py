@@ -176,6 +176,7 @@ class BulkPump:
 
     def __init__(self, shared: Shared, socket: Router) -> None:
         self._shared, self._socket = shared, socket
+        self._drained = True
 
     def run(self) -> None:
         """Pump until stopped."""
@@ -215,6 +216,8 @@ class BulkPump:
         episodes: set[bytes] = set()
         with shared.lock:
             now_ns = time.monotonic_ns()
+            link.pool.read(now_ns, drained=self._drained)
+            self._drained = False
             while came and came[0][1].episode not in episodes:
                 user_id, data, payload = came.popleft()
                 episodes.add(data.episode)
@@ -234,6 +237,7 @@ class BulkPump:
             try:
                 _, frames = self._socket.frames()
             except zmq.Again:
+                self._drained = True
                 break
             user_id = sender(frames[-1], self._shared.allowed)
             if user_id is None:

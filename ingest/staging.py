@@ -315,7 +315,7 @@ class Staging:
         if isinstance(job, Commit):
             digest = self._commit(job)
             self._trouble.over("episodes")
-            return partial(link.arrivals.committed, job.episode, digest)
+            return partial(link.arrivals.all_committed, [(job.episode, digest)])
         if isinstance(job, Drop):
             self._discard(job.episode, job.why)
             return partial(link.arrivals.dropped, job.episode)

@@ -66,7 +66,7 @@ def test_who_comes_and_what_is_committed_is_said_where_somebody_listens() -> Non
     link.written(transfer, 1, 10, 0)
     link.receive(b"rig-1", "rig-1/key", wire.Sealed(session=1, episode=EPISODE, size=20, digest=bytes(32)), 0)
     assert [type(job) for job in link.take_jobs()] == [Commit]
-    link.arrivals.committed(UUID(bytes=EPISODE), bytes(32), 0)
+    link.arrivals.all_committed([(UUID(bytes=EPISODE), bytes(32))], 0)
     assert link.out.notes[1:] == [f"rig-1: episode {UUID(bytes=EPISODE)} committed, 20 bytes"]
     quiet = link_of()
     quiet.out.listens = False

@@ -138,7 +138,7 @@ class Server:
                     self.committed[episode] = (owner, data)
                     self.discarded.pop(owner, None)
                     del self.staged[episode]
-                    link.arrivals.committed(episode, digest, now_ns)
+                    link.arrivals.all_committed([(episode, digest)], now_ns)
             case Drop(episode, why):
                 self.staged.pop(episode, None)
                 if why:

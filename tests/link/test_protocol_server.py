@@ -124,6 +124,38 @@ def test_the_pool_is_shared_evenly_by_the_keys_that_want_more_than_there_is(of_o
     assert sum(held) == pool.outstanding
 
 
+@pytest.mark.parametrize("keys", [1, 20])
+def test_what_waits_in_bulk_that_is_never_drained_is_a_tenth_of_a_second_of_it(keys: int) -> None:
+    """Or whoever comes sees the delay of a slow link, and stays as small as one. Of one key alone nobody waits for."""
+    size = 256 << 20
+    pool = CreditPool(size)
+    offer = wire.Offer(session=1, episode=bytes(16), ordinal=0, size=1 << 40)
+    sessions = []
+    for number in range(keys):
+        key = f"d-{number}"
+        session = ServerSession(number, b"r", f"{key}/k", key, key, "s", 0, 0, limit=1 << 30, taken=1 << 30)
+        session.offers[offer.episode] = Transfer(offer, (key, "s", 0), key, 0, state=TransferState.TAKING)
+        sessions.append(session)
+        pool.touch(session)
+    pool.turn()
+    most = min(size // (keys + 1), size // 8)
+    assert {session.outstanding for session in sessions} == {most}
+    pool.read(1, drained=False)
+
+    def read(hundredths: range, *, drained: bool) -> None:
+        for at in hundredths:
+            for session in sessions:
+                pool.used(session, min(session.outstanding, (2 << 20) // keys))  # 200 MiB a second
+            pool.read(at * 10_000_000, drained=drained and at % 10 == 5)
+            pool.turn()
+
+    read(range(200), drained=False)
+    waiting = sum(session.outstanding for session in sessions)
+    assert waiting == (most if keys == 1 else pytest.approx(20 << 20, rel=0.2))
+    read(range(200, 600), drained=True)
+    assert {session.outstanding for session in sessions} == {most}
+
+
 def test_one_key_of_many_sessions_that_hoards_its_credit_leaves_another_its_own() -> None:
     link = new_link()
     hoarders = [Peer(link, name="greedy") for _ in range(64)]
@@ -319,7 +351,8 @@ def taken(peer: Peer, number: int, size: int, offset: int = 0) -> bool:
 
 @pytest.mark.parametrize(("keys", "each"), [(2, 6), (4, 3), (6, 2), (12, 1)])
 def test_places_are_shared_by_keys_however_many_take_them_all(keys: int, each: int) -> None:
-    """One that comes has as many as the others, which give them up one at a time, and those of which least came."""
+    """One that comes and gets none for 5 s has as many as the others, which give them up one at a time, and those of
+    which least came. What several sessions of a key have it need not wait for."""
     link = new_link(Limits(open_of_key=6, open_per_session=3, open_transfers=12))
     for key in range(keys):
         for first in range(0, each, 3):
@@ -335,6 +368,9 @@ def test_places_are_shared_by_keys_however_many_take_them_all(keys: int, each: i
     gone = 0
     for number in range(5000, 5064):
         honest.offer(number, ordinal=number)
+    for second in range(1, 7):
+        assert places(link) == before or each > 3
+        link.poll(second * 1_000_000_000)
     while jobs := [job for job in link.take_jobs() if isinstance(job, Drop | Begin)]:
         for job in jobs:
             (link.arrivals.dropped if isinstance(job, Drop) else link.arrivals.begun)(job.episode, 0)
@@ -351,6 +387,26 @@ def test_places_are_shared_by_keys_however_many_take_them_all(keys: int, each: i
 
 def places(link: ServerLink) -> Counter[str]:
     return Counter(t.identity for t in link.arrivals.by_episode.values() if t.active)
+
+
+def test_places_that_become_free_at_once_go_by_turns_to_those_that_have_the_fewest() -> None:
+    link = new_link(Limits(open_per_session=4, open_transfers=4))
+    peers = [Peer(link, name=name) for name in ("first", "second", "third")]
+    for number, peer in enumerate(peers):
+        peer.hello(spool_id=peer.name)
+        for ordinal in range(8):
+            peer.offer(100 * number + ordinal + 1, ordinal=ordinal, size=1000)
+        peer.do_begins()
+    assert Counter(t.identity for t in link.arrivals.by_episode.values() if t.active) == {"first": 4}
+    for number in range(1, 5):
+        assert taken(peers[0], number, 1000)
+        episode = number.to_bytes(16, "big")
+        peers[0].say(wire.Sealed(session=peers[0].session, episode=episode, size=1000, digest=bytes(32)))
+    ended = [(job.episode, job.digest) for job in link.take_jobs() if isinstance(job, Commit)]
+    assert len(ended) == 4
+    link.arrivals.all_committed(ended, 0)
+    active = Counter(t.identity for t in link.arrivals.by_episode.values() if t.active)
+    assert sorted(active.values()) == [1, 1, 2], active
 
 
 def test_what_the_store_may_hold_is_looked_up_by_a_job_and_the_newest_offer_is_answered() -> None:
@@ -603,7 +659,7 @@ def test_a_long_commit_without_a_session_is_not_dropped_under_its_feet() -> None
     assert not peer.link.sessions
     peer.link.poll(peer.now_ns + 2000 * SECOND)
     assert peer.link.take_jobs() == []
-    peer.link.arrivals.committed(transfer.episode, bytes(32), peer.now_ns)
+    peer.link.arrivals.all_committed([(transfer.episode, bytes(32))], peer.now_ns)
     assert not peer.link.arrivals.by_episode
 
 

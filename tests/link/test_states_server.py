@@ -402,7 +402,7 @@ class ServerEnd(RuleBasedStateMachine):
             case "begun":
                 arrivals.begun(episode, now_ns)
             case "committed":
-                arrivals.committed(episode, self.stored[episode].digest, now_ns)
+                arrivals.all_committed([(episode, self.stored[episode].digest)], now_ns)
             case "damaged":
                 arrivals.damaged(episode, "digest", now_ns)
             case "refused":

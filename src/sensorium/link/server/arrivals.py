@@ -15,7 +15,7 @@ from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.jobs import Begin, Commit, Drop, LookUp, Stored, Unseen
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
-from sensorium.link.server.places import Places
+from sensorium.link.server.places import Claim, Places
 from sensorium.link.server.session import ServerSession, SessionState
 from sensorium.link.server.transfer import (
     COMPLETE,
@@ -30,6 +30,7 @@ from sensorium.link.server.transfer import (
     TransferEvent,
     TransferState,
 )
+from sensorium.link.server.turns import Turns
 
 MAX_TRIES = 3
 NEEDED = "its room is needed: its device may send nothing, or its key has most"
@@ -45,7 +46,7 @@ class Arrivals:
         self.leaving: dict[bytes, Transfer] = {}
         self._places = Places(limits)
         self._freed: dict[ServerSession, None] = {}
-        self._waiting: dict[ServerSession, None] = {}
+        self._turns = Turns(self._places, int(limits.retry_s * SECOND_NS))
         self._answers = Answers(stored, limits, out)
         self._limits, self._pool, self._out = limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
@@ -140,7 +141,7 @@ class Arrivals:
 
     def session_over(self, session: ServerSession, now_ns: int) -> None:
         """What the session offered waits for the next one; what was not begun is gone."""
-        self._waiting.pop(session, None)
+        self._turns.leave(session)
         session.looking.clear()
         for transfer in list(session.offers.values()):
             transfer.idle_ns = now_ns
@@ -190,10 +191,6 @@ class Arrivals:
     def unwritten(self, transfer: Transfer) -> bool:
         """Bytes could not be appended; whether that matters, and `damaged`, `refused` or `failed` is to follow."""
         return self._move(transfer, TransferEvent.UNWRITTEN) is TAKING
-
-    def committed(self, episode: UUID, digest: bytes, now_ns: int) -> None:
-        """`Commit` is done."""
-        self.all_committed([(episode, digest)], now_ns)
 
     def all_committed(self, committed: Iterable[tuple[UUID, bytes]], _: int) -> None:
         """Each `Commit` is done. Who may begin now is looked for once: that is as much work as all else here."""
@@ -267,12 +264,14 @@ class Arrivals:
     # --- time ----------------------------------------------------------------------------------------------------
 
     def poll(self, now_ns: int) -> None:
-        """Ask again for commits that were put off; give up what no session came back for."""
+        """Ask again for commits that were put off; give up what no session came back for, or others wait for."""
         for transfer in list(self.by_episode.values()):
             if transfer.state is TransferState.COMMIT_PUT_OFF and now_ns >= transfer.retry_ns:
                 self._move(transfer, TransferEvent.RETRY)
             elif transfer.session is None and now_ns - transfer.idle_ns > self._limits.staging_s * SECOND_NS:
                 self._move(transfer, TransferEvent.EXPIRED)
+        for session in self._turns.now_long(now_ns):
+            self._admit(session)
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
@@ -354,23 +353,22 @@ class Arrivals:
                 self._admit(session, by_force=False)
 
     def _admit_all(self) -> None:
-        """Those go first whose keys have the fewest places."""
-        for session in sorted(self._waiting, key=lambda each: self._places.of(each.identity)):
-            leaving = len(self.leaving)
-            if not self._places.hopeless(session.identity):
-                self._admit(session)
+        leaving = len(self.leaving)
+        for session in self._turns.in_turn():
+            self._admit(session, most=1)
             if len(self.leaving) > leaving:  # one gives its place up; the others come when it has
                 break
 
-    def _admit(self, session: ServerSession, *, by_force: bool = True) -> None:
-        """Begin what the session offered, in its order, as far as there are places, or `by_force` may be."""
+    def _admit(self, session: ServerSession, *, by_force: bool = True, most: int | None = None) -> None:
+        """Begin what the session offered, in its order, at `most` so many, as far as there are places, or `by_force`
+        may be."""
         key = session.identity
         waiting = [t for t in session.offers.values() if t.state is WAITING]
         if not waiting:
-            self._waiting.pop(session, None)
+            self._turns.leave(session)
             return
-        self._waiting[session] = None
-        if session.held or self._places.hopeless(key) or (self._places.full and not by_force):
+        claim = self._turns.wait(session) if by_force else Claim.FREE
+        if session.held or self._places.hopeless(key, claim):
             return
         active = sum([t.active for t in session.offers.values()])
         if self.leaving:
@@ -379,12 +377,11 @@ class Arrivals:
         free = min(self._limits.open_per_session - active, self._limits.open_of_key - self._places.of(key))
         if free <= 0:
             return
-        if len(waiting) > 1:
-            waiting.sort(key=lambda transfer: transfer.turn)
-        for transfer in waiting[:free]:
+        waiting.sort(key=lambda transfer: transfer.turn)
+        for transfer in waiting[: free if most is None else min(free, most)]:
             if self._places.full:
-                if by_force and not self.leaving:  # or one more would for each offer that comes until it has
-                    self.give_up(self._places.gives_place_to(key))
+                if by_force and not self.leaving:  # or one more would for each offer until it has
+                    self.give_up(self._places.gives_place_to(key, claim))
                 return
             if lacks := self._places.lacks(transfer):
                 self._answers.busy(transfer.session, transfer.offer.episode, lacks)
@@ -392,6 +389,7 @@ class Arrivals:
                 self.give_up(self._places.gives_room_to(transfer))
                 continue
             self._move(transfer, TransferEvent.PLACE)
+            self._turns.had_one(session)
 
     def give_up(self, transfer: Transfer | None) -> None:
         """Where bytes of it are to come, no more are taken, as its room is needed: its device will offer it again."""

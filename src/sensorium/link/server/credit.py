@@ -3,6 +3,10 @@
 Outstanding credit (given and not yet used) is memory that peers may fill, so its sum never exceeds the pool. A
 session is given no more than it has to send and no more than its window, which grows with what it has delivered; all
 sessions of a key together no more than leaves as much for each other key that has some, and for one that comes.
+
+Where the server is what all wait for, credit is a queue in its memory, and whoever comes to a long one stays small: it
+sees a delay as of a slow link, which it may not fill. So while bulk is never drained, keys have less and less, down to
+what keeps it busy; on a long way, where a drained socket says that nothing waits, they have all again.
 """
 
 from collections import deque
@@ -11,6 +15,8 @@ from dataclasses import dataclass, field
 from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
+LOOK_NS = 100_000_000
+LEAST_BYTES = 4 << 20
 
 
 @dataclass(eq=False)
@@ -28,6 +34,8 @@ class CreditPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self.outstanding = 0
+        self._most = size
+        self._looked_ns, self._drained, self._read = 0, False, 0
         self._keys: dict[str, KeyShare] = {}
         self._ring: deque[KeyShare] = deque()
         self._changed: dict[int, ServerSession] = {}
@@ -46,8 +54,19 @@ class CreditPool:
         """The session used `size` bytes of its credit."""
         session.used(size)
         self.outstanding -= size
+        self._read += size
         self.touch(session)
         self._keys[session.identity].outstanding -= size
+
+    def read(self, now_ns: int, *, drained: bool) -> None:
+        """Bulk was read, and `drained` if nothing was left in it since the last time."""
+        self._drained |= drained
+        if now_ns - self._looked_ns >= LOOK_NS:
+            if self._drained:
+                self._most = min(self.size, self._most + self._most // 4)
+            else:  # what was read meanwhile keeps the server busy for as long again
+                self._most = min(self._most, max(self._read, LEAST_BYTES) // max(1, len(self._keys)))
+            self._looked_ns, self._drained, self._read = now_ns, False, 0
 
     def close(self, session: ServerSession) -> None:
         """Revoke what the session did not use."""
@@ -66,6 +85,8 @@ class CreditPool:
         """Give out what is free, a quantum a key and round; the sessions whose figures changed."""
         idle = 0
         most = self.size // (len(self._keys) + 1)
+        if len(self._keys) > 1:
+            most = min(most, self._most)
         while self._ring and idle < len(self._ring) and self.outstanding < self.size:
             share = self._ring[0]
             granted = self._give(share, min(most - share.outstanding, self.size - self.outstanding))
@@ -82,6 +103,8 @@ class CreditPool:
 
     def _give(self, share: KeyShare, free: int) -> int:
         """Give of `free` bytes what a key's deficit allows, to its sessions in their turn; how much it was."""
+        if free <= 0:  # most keys at most times: what their sessions need is not added up for that
+            return 0
         share.deficit = min(share.deficit, QUANTUM_BYTES) + QUANTUM_BYTES
         given = 0
         while share.waiting:

@@ -5,9 +5,19 @@ up are those without a session, or whose device may not send, and then who has m
 """
 
 from collections import Counter
+from enum import IntEnum
 
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.transfer import Transfer
+
+
+class Claim(IntEnum):
+    """What place a key may have: a free one, also one of those that may send nothing or have those of several
+    sessions, or, where it has waited for long, one of whoever has more."""
+
+    FREE = 0
+    USUAL = 1
+    LONG = 2
 
 
 class Places:
@@ -33,11 +43,13 @@ class Places:
         """Whether more came than there is room for, but for what is on its way out."""
         return self.reserved - self._going_bytes > self._limits.staged_bytes
 
-    def hopeless(self, key: str) -> bool:
+    def hopeless(self, key: str, claim: Claim = Claim.USUAL) -> bool:
         """Whether there is no place for a key, and nobody who gives one up for it."""
         if self._count[key] >= self._limits.open_of_key:
             return True
-        return self.full and not self._yielding and self._count[key] + 1 >= self._most()
+        if not self.full or claim is Claim.FREE:
+            return self.full
+        return not self._yielding and not self._may_have_of_others(key, claim)
 
     def of(self, key: str) -> int:
         """How many a key has."""
@@ -92,9 +104,9 @@ class Places:
         left = [transfer for transfer in self._yielding if transfer.under_way]
         return min(left, key=lambda each: (each.session is not None, each.idle_ns), default=None)
 
-    def gives_place_to(self, key: str) -> Transfer | None:
+    def gives_place_to(self, key: str, claim: Claim) -> Transfer | None:
         """Who gives a place up for a key: who may send nothing, or has more than the key would have with it."""
-        return self.first_to_yield() or (self._of_the_many() if self._count[key] + 1 < self._most() else None)
+        return self.first_to_yield() or (self._of_the_many() if self._may_have_of_others(key, claim) else None)
 
     def gives_room_to(self, transfer: Transfer) -> Transfer | None:
         """Who gives room up for one that has no place: who may send nothing, or has more than its share while this is
@@ -129,6 +141,8 @@ class Places:
             self._going_bytes += more
         self._bytes[transfer.identity] += more
 
-    def _most(self) -> int:
-        """How many the key has that has most: of keys with places there are no more than places."""
-        return max(self._count.values(), default=0)
+    def _may_have_of_others(self, key: str, claim: Claim) -> bool:
+        """Whether some key has more than this one would have; not at once more than one session has, for then places
+        come back by themselves."""
+        usual = 0 if claim is Claim.LONG else self._limits.open_per_session
+        return max(self._count.values(), default=0) > max(self._count[key] + 1, usual)
