@@ -22,6 +22,7 @@ import uuid_utils
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.device_report import version_said
+from sensorium.corpus.owner import give_to_owner
 from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable, together
@@ -362,6 +363,7 @@ def put(store: Path, made: Sequence[UnaskedDirective]) -> list[DirectiveDocument
     try:
         if made:
             shelf.put([(document.device, document.id, directive) for document, directive in made])
+            give_to_owner(store, [DIRECTIVES / each.device / f"{each.id}{_ASKED}" for each, _ in made])
             shelf.ring()
     except OSError as error:
         raise StoreError(f"{store / DIRECTIVES}: {error.strerror or error}; see to the disk, then try again") from error

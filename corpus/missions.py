@@ -16,6 +16,7 @@ from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, UnaskedDirective, put, written
 from sensorium.corpus.fleet import by_spool, named_devices, reports
+from sensorium.corpus.owner import give_to_owner
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
@@ -267,5 +268,6 @@ def _write(store: Path, record: MissionRecord) -> None:
     try:
         durable.make_folder(path.parent)
         durable.replace(path, path.with_suffix(".new"), [[msgspec.json.encode(record)]])
+        give_to_owner(store, [path.relative_to(store)])
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; see to the disk, then try again") from error

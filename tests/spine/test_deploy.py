@@ -125,6 +125,28 @@ def test_units_call_what_there_is(unit: Path) -> None:
     words = shlex.split(line)
     assert words[:2] == ["--log-format", "json"]
     check_command(typer.main.get_command(app), words[2:], line)
+    said = {each.partition("=")[0] for each in environment(unit)}
+    assert set(re.findall(r"\$\{(\w+)\}", line)) <= said
+
+
+def environment(unit: Path) -> list[str]:
+    return [word for line in re.findall(r"^Environment=(.*)$", unit.read_text(), re.MULTILINE) for word in line.split()]
+
+
+def test_what_the_page_has_device_files_ask_of_the_environment_the_unit_says() -> None:
+    """systemd has no HOSTNAME by itself, and shells do not export theirs."""
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    assert "device: ${HOSTNAME}" in page
+    assert "HOSTNAME=%H" in environment(DEPLOY / "sensorium-collect@.service")
+
+
+def test_the_pages_commands_are_commands() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text().replace("\\\n", " ")
+    lines = re.findall(r"^(?:#|\$) ([^#\n]*)", text, re.MULTILINE)
+    said = [found[1] for line in lines if (found := re.search(r"(?:-- |-v \S+ sensorium )(?:sensorium )?(.*)", line))]
+    assert len(said) >= 6
+    for line in said:
+        check_command(typer.main.get_command(app), shlex.split(line), line)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
