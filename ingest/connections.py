@@ -16,6 +16,7 @@ from typing import Any
 
 import zmq
 
+from sensorium.ingest.hoards import Hoards
 from sensorium.link.zap import Refusals
 
 OPEN_FILES = 16384
@@ -64,6 +65,7 @@ class Connections:
         """Since when there are those that had shown no key when they were looked at last, the oldest first."""
         self._mute: dict[int, float] = {}
         """The same of those that had a key, and had said nothing else."""
+        self.hoards = Hoards(_received)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -83,8 +85,14 @@ class Connections:
             return False
         return True
 
+    def look(self) -> None:
+        """Hang up on those who bring much that is no message."""
+        for descriptor in self.hoards.look(self._open):
+            self._end(descriptor, "what came is no message, and too much to be held")
+
     def _gone(self, descriptor: int) -> None:
         self._open.discard(descriptor)
+        self.hoards.gone(descriptor)
         self._strange.pop(descriptor, None)
         self._mute.pop(descriptor, None)
 
@@ -120,8 +128,11 @@ class Connections:
                 yield first
 
     def _hang_up(self, descriptor: int) -> None:
+        self._end(descriptor, f"{self._most} are open, as many as may be (ulimit -n)")
+
+    def _end(self, descriptor: int, why: str) -> None:
         """What is told may be over: then the descriptor is nothing, or a file, to which this does nothing."""
-        self._refusals.note("from somebody", f"hung up on: {self._most} are open, as many as may be (ulimit -n)")
+        self._refusals.note("from somebody", f"hung up on: {why}")
         with contextlib.suppress(OSError), _borrowed(descriptor) as found:
             found.shutdown(socket.SHUT_RDWR)
 

@@ -76,6 +76,8 @@ class ControlPump:
                         self._befell(monitor)
                 self._receive()
                 self._send()
+                if self._connections is not None:
+                    self._connections.look()
             self.leave()
         finally:
             # Whoever ends the context closes the monitors: without its other end libzmq waits for ever to say a thing.

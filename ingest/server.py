@@ -123,6 +123,7 @@ class Ingest:
         sharing = None if self._memory is None else Sharing(*reached, self._memory)
         courier = Courier(*reached) if sharing is None else Courier(*reached, sharing.hear)
         counted = Connections(connections, shared.refusals)
+        sockets.control.heard = sockets.bulk.heard = counted.hoards.heard
         control, bulk = ControlPump(shared, sockets.control, sockets.monitors, counted), BulkPump(shared, sockets.bulk)
         self._threads = [
             Thread("sensorium-control", "answers devices", control.run, self._watch.tell),

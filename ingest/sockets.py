@@ -1,5 +1,6 @@
 """The ingest's two sockets: the address, and two ROUTERs bound to ports in a row."""
 
+from collections.abc import Callable
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -14,25 +15,36 @@ from sensorium.link.zap import secure
 CONTROL_HWM = 1000
 BULK_HWM = 16
 TRIES = 50
+MOST_FRAMES = 3
+"""One more than any message has: it is none then."""
 HANDSHAKE_MS = 10_000
 """So long somebody may be connected without having shown a key."""
 _HANDSHAKES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL  # NO_DETAIL is a peer that hung up half-way
 
 # As numbers: pyzmq's are enumerations, and to join two of them takes longer than to send what is small.
-_NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK) | int(zmq.SNDMORE)
+_NOBLOCK, _NOBLOCK_MORE, _FROM = int(zmq.NOBLOCK), int(zmq.NOBLOCK) | int(zmq.SNDMORE), int(zmq.SRCFD)
 
 Socket = zmq.Socket[bytes]
 
 
 class Router(Socket):
-    """A ROUTER that waits for nothing; of small messages there are thousands a second."""
+    """A ROUTER that waits for nothing; of small messages there are thousands a second. `heard` is told over which
+    connection each came."""
+
+    heard: Callable[[int], None] | None = None
 
     def frames(self) -> tuple[bytes, list[zmq.Frame]]:
-        """The sender's route, and the frames of the next message, not copied; `zmq.Again` if there is none."""
+        """The sender's route, and the frames of the next message, not copied, of more than `MOST_FRAMES` the first;
+        `zmq.Again` if there is none."""
         route = self.recv(_NOBLOCK)
-        came = [self.recv(_NOBLOCK, copy=False)]  # a ROUTER gives none without a frame behind its route
-        while came[-1].more:
-            came.append(self.recv(_NOBLOCK, copy=False))
+        frame = self.recv(_NOBLOCK, copy=False)  # a ROUTER gives none without a frame behind its route
+        came = [frame]
+        while frame.more:
+            frame = self.recv(_NOBLOCK, copy=False)
+            if len(came) < MOST_FRAMES:  # each takes some kilobytes, however little is in it
+                came.append(frame)
+        if self.heard is not None:
+            self.heard(frame.get(_FROM))
         return route, came
 
     def say(self, route: bytes, frame: bytes) -> None:
