@@ -19,13 +19,11 @@ from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import (
     Refused,
     asked_of,
-    changed,
     check_settings,
     plain,
     standing,
     with_settings,
 )
-from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import ConfigError, PeerViolation, SensoriumError
 from sensorium.link import wire
@@ -46,8 +44,8 @@ from sensorium.link.directive import (
 
 log = logging.getLogger(__name__)
 
-AGAIN_NS, LOOK_NS = 3_000_000_000, 1_000_000_000
-"""So often an answer is told that the server has not noted; and so often it is seen what the time has brought."""
+AGAIN_NS = 3_000_000_000
+"""So often an answer is told that the server has not noted."""
 MOST_UNKEPT = 256
 CAMPAIGNS = "trigger.campaigns"
 
@@ -95,7 +93,6 @@ class Obeying:
         self._waiting: dict[str, DirectiveState] = {}
         self._unkept: dict[Asked, DirectiveAnswer] = {}
         self._told: dict[Asked, int] = {}
-        self._looked_ns = 0
         self._unsettled = ""
         """The settings that are being put in force: others, which change what comes of them, wait for that."""
         self._wake: Callable[[], None] = lambda: None
@@ -105,6 +102,7 @@ class Obeying:
         for lost in self._kept.lost:
             self._unkept[lost.id, ""] = lost
         self.device = self._in_force()
+        self._running = {each.id for each in self._campaigns()}
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when there is an answer to tell."""
@@ -133,11 +131,10 @@ class Obeying:
             self._server_ns = server_ns - device_ns
             self._go_with_time()
 
-    def pass_time(self, now_ns: int) -> None:
-        """CLOCK_BOOTTIME is `now_ns`: what begins or ends by the server's time does so without the server, too."""
+    def pass_time(self) -> None:
+        """To be called once in a while: what begins or ends by the server's time does so without the server, too."""
         with self._guard:
-            if now_ns >= self._looked_ns + LOOK_NS and self._utc_ns() is not None:
-                self._looked_ns = now_ns
+            if self._utc_ns() is not None:
                 self._go_with_time()
 
     def begin(self) -> None:
@@ -226,7 +223,8 @@ class Obeying:
         if document.format != FORMAT:
             raise Refused(f"it has format {document.format}, this version knows {FORMAT}")
         if self._kept.may_be_forgotten(document):
-            self._answer_unkept(name, signed, DirectiveState.EXPIRED, "its end is long behind")
+            why = "its end is long behind, or a clock was behind as it was made"
+            self._answer_unkept(name, signed, DirectiveState.EXPIRED, why)
             return
         if why := self._kept.no_room(signed.operator, len(self._rules.operators)):
             raise Refused(why)
@@ -331,6 +329,8 @@ class Obeying:
                     self._end(kept, otherwise if why else DirectiveEvent.OBEYED, why or "in force")
                 elif why:
                     log.error("campaigns that are over cannot be ended: %s", why)
+                if not why:
+                    self._running = {each.id for each in self._campaigns()}
                 self._unsettled = ""
                 self.go_on()
             self._wake()
@@ -365,19 +365,18 @@ class Obeying:
         return list(running_now(self._kept.done("campaign"), self._utc_ns()).values())
 
     def _go_with_time(self) -> None:
-        """Go on with what waits, and record without the campaigns whose time is over."""
+        """Go on with what waits; record without campaigns whose time is over, and with them again if it is not."""
         if self._waiting:
             self.go_on()
-        trigger = self.device.trigger
-        if self._unsettled or not isinstance(trigger, WorthConfig) or not trigger.campaigns:
+        running = self._campaigns()
+        if self._unsettled or {each.id for each in running} == self._running:
             return
         try:
-            after = with_campaigns(self._with_settings(), self._campaigns())
+            after = with_campaigns(self._with_settings(), running)
         except ConfigError as error:
             log.error("campaigns: %s", error)
             return
-        if changed(self.device, after):
-            self._put_in_force(after, None, DirectiveEvent.BROKE)
+        self._put_in_force(after, None, DirectiveEvent.BROKE)
 
     def _with_settings(self) -> DeviceFile:
         return with_settings(self._device, [each.body for each in self._settings()])

@@ -157,7 +157,7 @@ def test_without_the_ingest_it_begins_and_ends_in_time(rig: Rig, monkeypatch: py
         now_ns = begun_ns + minutes * HOUR_NS // 60
         monkeypatch.setattr(obeying_module, "boottime_ns", lambda now_ns=now_ns: now_ns)
         for _ in range(2):
-            rig.obeying.pass_time(now_ns)
+            rig.obeying.pass_time()
             for _ in rig.changes:
                 settle(rig)
         seen.append(list(running(rig)))
@@ -168,7 +168,7 @@ def test_without_the_ingest_it_begins_and_ends_in_time(rig: Rig, monkeypatch: py
 def test_while_the_servers_time_is_not_known_none_begins_or_ends(rig: Rig) -> None:
     ask(rig, 1, from_ns=UTC_NS + HOUR_NS)
     rig.start(known=False)
-    rig.obeying.pass_time(boottime_ns() + 2 * HOUR_NS)
+    rig.obeying.pass_time()
     assert not rig.changes
     assert not rig.answers()
 
@@ -192,3 +192,14 @@ def test_what_is_stopped_before_it_begins_does_not_begin(rig: Rig) -> None:
     assert found[first] == ("refused", f"{stop} has stopped it before it began")
     assert (found[stop][0], found[yard][0]) == ("done", "done")
     assert found[third] == ("refused", "version 5 of this campaign, which is newer, was obeyed (id-campaign-5)")
+
+
+def test_one_that_a_server_which_was_years_ahead_has_ended_goes_on(rig: Rig) -> None:
+    ask(rig, 1, until_ns=UTC_NS + HOUR_NS)
+    settle(rig)
+    for utc_ns, runs in ((UTC_NS + 50_000 * HOUR_NS, {}), (UTC_NS + HOUR_NS // 2, {"dock": 0.1})):
+        rig.obeying.probed(boottime_ns(), utc_ns)
+        settle(rig)
+        assert running(rig) == runs
+        rig.obeying.probed(boottime_ns(), utc_ns)
+        assert not rig.changes

@@ -52,9 +52,9 @@ class NotesTime(Obeying):
 
     told_ns = 0
 
-    def pass_time(self, now_ns: int) -> None:
-        self.told_ns = now_ns
-        super().pass_time(now_ns)
+    def pass_time(self) -> None:
+        self.told_ns = boottime_ns()
+        super().pass_time()
 
     def is_told(self, after_ns: int) -> bool:
         return self.told_ns > after_ns
