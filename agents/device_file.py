@@ -276,7 +276,8 @@ def _mistakes(error: ValidationError, document: Mapping[str, Any]) -> Iterator[t
         else:
             message = problem["msg"].removeprefix("Value error, ")
             got = "" if isinstance(problem["input"], dict | list) or "got" in message else f", got {problem['input']!r}"
-            yield where, f"{place}: {message[:1].lower() + message[1:]}{got}"
+            at = f"{place}: " if place else ""  # what several parts make together has no place of its own
+            yield where, f"{at}{message[:1].lower() + message[1:]}{got}"
 
 
 def _known_keys(where: Sequence[str | int], document: Mapping[str, Any]) -> set[str]:

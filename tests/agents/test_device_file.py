@@ -175,6 +175,11 @@ def test_a_wrong_override_is_refused(tmp_path: Path, override: str) -> None:
         load(tmp_path, GOOD, override)
 
 
+def test_what_parts_make_only_together_is_a_line_like_any_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"device\.yaml: previews\.hold: what is held would fill the spool for good"):
+        load(tmp_path, GOOD + "previews: {}\n")
+
+
 def test_an_absent_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_device_file(tmp_path / "no.yaml")
