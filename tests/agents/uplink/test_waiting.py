@@ -3,9 +3,12 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from sensorium.agents.device_file import check_device
 from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink import uplink as module
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns
 from sensorium.link.device.protocol import FIRST_WAIT_S, MAX_WAIT_S, DeviceLink
@@ -60,7 +63,10 @@ class NotesTime(Obeying):
         return self.told_ns > after_ns
 
 
-def test_who_obeys_is_told_that_time_passes_while_nobody_is_there(spool: Spool, tmp_path: Path) -> None:
+def test_who_obeys_is_told_that_time_passes_while_nobody_is_there(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PASS_NS", 1000)
     sensors = {"sim": {"kind": "sim-planar"}}
     trigger = {"kind": "interval", "length_s": 10}
     device = check_device({"device": "rig", "sensors": sensors, "trigger": trigger}, tmp_path)
