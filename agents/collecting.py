@@ -161,14 +161,15 @@ class Collecting:
             self._onlookers.refresh(self._line.recorder.full or "collecting")
 
     def status(self) -> dict[str, Any]:
-        """What became of samples by stream, of episodes and notes, what is traced, and why capture stands still, if it
-        does."""
+        """What became of samples by stream, what filters said last of them, of episodes and notes, what is traced, and
+        why capture stands still, if it does."""
         recorder = self._line.recorder
         streams = recorder.account.totals()
         return {
             "full": recorder.full,
             "streams": {name: account for name, account in streams.items() if not name.startswith(PREFIX)},
             "trace": {} if self._line.trace is None else msgspec.to_builtins(self._line.trace.status),
+            "scores": dict(self._line.pipeline.scores),
             "episodes": self._before.created + recorder.episodes.created,
             "notes_dropped": recorder.notes.dropped,
             "away": self._intake.away,

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import msgspec
 
 EVERY_NS = 10_000_000_000
 LOOK_NS = 1_000_000_000
-MOST_BYTES, MOST_STREAMS, MOST_TEXT = 24 << 10, 64, 300
+MOST_BYTES, MOST_STREAMS, MOST_SCORES, MOST_TEXT = 24 << 10, 64, 64, 300
 THERMAL, POWER = Path("/sys/class/thermal"), Path("/sys/class/power_supply")
 
 
@@ -60,6 +60,7 @@ class Reporting:
             "state": status.get("state", ""),
             "error": _short(status.get("error", "")),
             "streams": dict(list(self._streams(status.get("streams") or {}, now_ns))[:MOST_STREAMS]),
+            "scores": dict(list(_rounded(status.get("scores") or {}))[:MOST_SCORES]),
             "away": _texts(status.get("away")),
             "absent": _texts(status.get("absent")),
             "episodes": status.get("episodes", 0),
@@ -128,6 +129,11 @@ def _number(path: Path) -> float | None:
         return float(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def _rounded(scores: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """To four figures: it is said again and again."""
+    return ((name, float(f"{value:.4g}")) for name, value in scores.items())
 
 
 def _short(text: object) -> str:

@@ -1,6 +1,7 @@
 """The pipeline: what the intake delivers goes through the filters to the recorder, or waits for room in the spool."""
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -65,6 +66,8 @@ class Pipeline:
         self._order = itertools.count()
         self._waiting: dict[str, deque[_Refused]] = {}
         self._in_step: dict[str, InStep] = {}
+        self.scores: dict[str, float] = {}
+        """By STREAM.SCORE what filters said last of a sample that is left; for a look at the device."""
 
     @property
     def empty(self) -> bool:
@@ -130,6 +133,9 @@ class Pipeline:
         for made in self._chain.step(block):
             if self._show is not None and made.shown is not None:
                 self._show(made.shown)
+            if made.block is not None and made.block.scores and len(made.block):
+                last = {f"{made.stream}.{name}": float(each[-1]) for name, each in made.block.scores.items()}
+                self.scores |= {name: value for name, value in last.items() if math.isfinite(value)}
             if made.stream != block.stream:
                 self._account.enter(made.stream, made.captured)
             if made.stream in self._waiting:

@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
-from sensorium.agents.reporting import EVERY_NS, LOOK_NS, Reporting, battery_percent, temperature_c
+from sensorium.agents.agent import Agent
+from sensorium.agents.device_file import check_device
+from sensorium.agents.reporting import EVERY_NS, LOOK_NS, MOST_SCORES, Reporting, battery_percent, temperature_c
 from sensorium.episode.documents import Account
 from sensorium.link.server.messenger import MAX_REPORT_BYTES
 
@@ -45,6 +47,14 @@ def test_it_says_what_waits_how_old_and_how_wrong_its_clock_is(tmp_path: Path) -
     assert {key: said[key] for key in more} == more
 
 
+def test_it_says_what_filters_said_last_of_what_is_left(tmp_path: Path) -> None:
+    scores = {"cam.sharpness": 41.23456, **{f"cam.{n}": 1.0 for n in range(100)}}
+    said = Reporting(lambda: status(scores=scores), tmp_path, lambda: "m").due(SECOND)
+    assert said is not None
+    assert said["scores"]["cam.sharpness"] == 41.23
+    assert len(said["scores"]) == MOST_SCORES
+
+
 def test_it_fits_whatever_there_is_to_say(tmp_path: Path) -> None:
     many = {f"{'s' * 90}{n}": Account(captured=2**50, lost={"overrun": 2**50}) for n in range(300)}
     away = {f"{'a' * 90}{n}": "w" * 5000 for n in range(300)}
@@ -71,3 +81,20 @@ def test_another_mission_is_said_at_once(tmp_path: Path) -> None:
     said = reporting.due(SECOND + 2 * LOOK_NS)
     assert said is not None
     assert said["mission"] == "yard"
+
+
+def test_an_agent_knows_what_its_filters_said_last(tmp_path: Path) -> None:
+    document = {
+        "device": "rig",
+        "spool": {"path": "spool"},
+        "sensors": {"sim": {"kind": "sim-planar", "pace": "fast", "duration_s": 1, "size": [64, 48], "camera_hz": 5}},
+        "filters": {"sim.cam": [{"kind": "sharpness"}]},
+        "trigger": {"kind": "interval", "length_s": 1},
+    }
+    agent = Agent(check_device(document, tmp_path))
+    agent.run()
+    status = agent.status()
+    assert status["scores"]["sim.cam.sharpness"] > 0
+    said = Reporting(lambda: status, tmp_path, lambda: "m").due(SECOND)
+    assert said is not None
+    assert said["scores"].keys() == status["scores"].keys()
