@@ -20,38 +20,18 @@ LeftOut = Callable[[Episode, SensoriumError], object]
 """Who is told of a trace that cannot be read, and why."""
 
 
-class TracedUnit(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit as a device judged it, or `count` neighbours that it merged to save bytes; see `TraceRow`.
+class TracedUnit(TraceRow, frozen=True, kw_only=True):
+    """A row of a trace, with whose it is.
 
-    `device` and `spool_id` say whose it is, `episode` which trace holds it, `policy` is the document of the policy that
+    `device` and `spool_id` say that, `episode` which trace holds it, `policy` is the document of the policy that
     decided (empty where it was not told). `resets` is how often the clock had been set back in this boot.
     """
 
-    judged: Judged
-    count: int = 1
-    least: dict[str, float] = {}
-    greatest: dict[str, float] = {}
-    reasons: dict[str, int] = {}
     device: str = ""
     spool_id: str = ""
     episode: str = ""
     resets: int = 0
-    policy: dict[str, Any] = {}
-
-    @property
-    def start_ns(self) -> int:
-        """Where it begins, in the device's clock."""
-        return self.judged.unit.start_ns
-
-    @property
-    def end_ns(self) -> int:
-        """Where it ends."""
-        return self.judged.unit.end_ns
-
-    @property
-    def by_reason(self) -> dict[str, int]:
-        """How many units had which reason, of a single one too."""
-        return self.reasons or {self.judged.decision.reason: 1}
+    policy: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class _Traced(NamedTuple):

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,8 +17,8 @@ from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_deletions import bury
 from sensorium.corpus.catalog_files import read_apart
-from sensorium.corpus.catalog_reading import CATALOG, reading
-from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, is_episode_id, record_name, zip_name
+from sensorium.corpus.catalog_reading import CATALOG
+from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, record_name, zip_name
 from sensorium.corpus.deletions import (
     CERTIFICATES,
     DELETIONS,
@@ -35,7 +34,6 @@ from sensorium.corpus.deletions import (
 )
 from sensorium.corpus.filling import fill
 from sensorium.corpus.holds import held_episodes
-from sensorium.corpus.previewed import DEVICE
 from sensorium.corpus.sketches import SKETCHES
 from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode import durable
@@ -43,12 +41,9 @@ from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.beneath import forget, names_beneath, open_folder_beneath
 from sensorium.ingest.forgetting import drop_temporaries, take_out_beside, take_out_vectors
+from sensorium.ingest.going import going_of
 from sensorium.ingest.packing import Alone
 from sensorium.ingest.store_folder import QUARANTINE, REQUESTS, STAGING, StoreFolder, store_errors
-
-if TYPE_CHECKING:
-    from sensorium.corpus.corpus import Corpus
-    from sensorium.corpus.episode import Episode
 
 Progress = Callable[[str, int, int], None]
 _LONGEST_S = 1e12
@@ -124,32 +119,7 @@ def lay(
     utc, remove_after_utc = _when(grace_s)
     from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
 
-    corpus = open_store(store.path)
-    away = {
-        each.episode: each
-        for each in corpus.previewed()
-        if each.at == DEVICE and each.episode not in buried and is_episode_id(each.episode)
-    }
-    episodes = list({away[each].preview if each in away else each: None for each in episodes})
-    cited = cited_by(corpus, set(episodes))
-    wanted = {*episodes, *(child for child, _, preview in cited if preview)}
-    told_of = {each.preview for each in away.values()}
-    traced = [(whole, trace) for whole, trace in traced_by(corpus, set(episodes), told_of) if trace not in buried]
-    if not with_traces and (left := [each for each in traced if each[1] not in wanted]):
-        whole, trace = left[0]
-        raise ConfigError(
-            f"episode {whole}: its trace {trace} holds its scores: --with-traces deletes that too, of all its time"
-        )
-    wanted |= {trace for _, trace in traced}
-    found = corpus.episodes(sorted(wanted))
-    if missing := sorted(set(episodes) - found.keys()):
-        raise ConfigError(f"{store.path}: episode {missing[0]} is not in it; `sensorium query {store.path}` lists them")
-    if held := sorted(wanted & held_episodes(store.path)):
-        raise ConfigError(f"episode {held[0]}: is on hold; `sensorium hold STORE {held[0]} --lift` ends that")
-    blocking = [(child, parent) for child, parent, preview in cited if not preview and child not in wanted]
-    if blocking and not force:
-        child, parent = blocking[0]
-        raise ConfigError(f"episode {parent}: is a parent of {child}; delete that too, or --force")
+    going = going_of(open_store(store.path), store.path, episodes, buried, force=force, with_traces=with_traces)
     those = [
         Tombstone(
             episode=name,
@@ -161,14 +131,15 @@ def lay(
             who=who,
             utc=utc,
             remove_after_utc=remove_after_utc,
-            cited_by=tuple(child for child, parent in blocking if parent == name),
+            cited_by=tuple(child for child, parent in going.blocking if parent == name),
         )
-        for name, each in sorted(found.items(), key=lambda item: item[1].kind == "full")  # what is made of one first
+        # What is made of one first.
+        for name, each in sorted(going.found.items(), key=lambda item: item[1].kind == "full")
     ]
     of = {each.episode: each for each in those}
     coming = [
         msgspec.structs.replace(of[each.preview], episode=each.episode, ordinal=each.ordinal, digest="")
-        for each in away.values()
+        for each in going.away
         if each.preview in of
     ]
     with alone([uuid.UUID(each.episode) for each in coming]) as mine:
@@ -190,47 +161,6 @@ def _when(grace_s: float) -> tuple[str, str]:
     if after is None:
         raise ConfigError(f"delete: grace of {grace_s:g} s; expected 0 or more, ending before the year 10000")
     return utc_text(now_ns) or "", after
-
-
-def cited_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str, bool]]:
-    """(episode, which of `episodes` it cites, whether it is its preview) of those that do."""
-    found = []
-    for each in corpus.query("generation > 0"):
-        parents = set(each.attributes.get("provenance", {}).get("parents", ()))
-        found += [(each.id, parent, False) for parent in sorted(parents & episodes)]
-    return found + [(preview, whole, True) for preview, whole in _previews(corpus.path) if whole in episodes]
-
-
-def traced_by(corpus: "Corpus", episodes: set[str], told_of: set[str]) -> list[tuple[str, str]]:
-    """(episode, trace of the same spool and boot that has a time in common with it), of full ones and of the previews
-    `told_of` whose full one is deleted with them."""
-    traces = corpus.query("kind = 'trace'")
-    if not traces:
-        return []
-    of_spool: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
-    for each in traces:
-        of_spool.setdefault(_spool_of(each), []).append((each.start_ns, each.end_ns, each.id))
-    return [
-        (name, trace)
-        for name, each in sorted(corpus.episodes(sorted(episodes)).items())
-        if each.kind == "full" or name in told_of
-        for start_ns, end_ns, trace in of_spool.get(_spool_of(each), ())
-        if start_ns <= each.end_ns and each.start_ns <= end_ns
-    ]
-
-
-def _spool_of(each: "Episode") -> tuple[str, str, str]:
-    clock = each.attributes.get("clock") or {}
-    return str(each.row["device"]), str(each.row["spool_id"]), str(clock.get("boot_id", ""))
-
-
-def _previews(path: Path) -> list[tuple[str, str]]:
-    """The previews that are in a store, and of which episode each is."""
-    with reading(path / CATALOG) as connection:
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'previews'").fetchone() is None:
-            return []
-        text = "SELECT preview, whole FROM previews WHERE preview IN (SELECT episode FROM episodes)"
-        return [(str(preview), str(whole)) for preview, whole in connection.execute(text)]
 
 
 def remove_due(
