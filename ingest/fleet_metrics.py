@@ -6,13 +6,13 @@ It reads files, those that are new since it was scraped before: it says the same
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sensorium.corpus.device_report import FLEET, SAID_STATES, DeviceReport, number_of, report_of
+from sensorium.corpus.device_report import FLEET, SAID_STATES, DeviceReport, mapping_of, number_of, report_of
 from sensorium.corpus.directives import DirectiveShelf
 from sensorium.episode import durable
 
@@ -22,6 +22,17 @@ CLOCK = {
     "round_trip_s": ("clock_round_trip_seconds", "Of the clock probe that says so, to the server and back"),
     "probed_s": ("clock_probed_timestamp_seconds", "When the server was probed last, by its clock"),
 }
+WAITING = {
+    "spool_bytes": ("spool_bytes", "Bytes in the device's spool"),
+    "oldest_s": ("oldest_seconds", "Age of the oldest episode that waits there"),
+    "pending": ("pending_episodes", "Episodes that wait there"),
+    "held": ("held_episodes", "Episodes that are held there"),
+    "in_flight": ("in_flight_bytes", "Bytes sent that the ingest has not dealt with"),
+}
+CAUSES = ("sensor", "overrun", "disordered", "malformed", "away", "late", "spool_full", "encoder")
+"""By these samples are lost while a device records: each has a value from the beginning, or the first loss would be no
+increase."""
+OTHER = "other"
 LABELS = ("device", "spool")
 """The latter is empty, but where several devices have one name."""
 STATES = ("waits", "done", "refused", "expired", "failed")
@@ -59,6 +70,13 @@ class FleetMetrics(Collector):
         for named, each in apart:
             heard.add_metric(named, each.heard_ns / 1e9)
         yield from (devices, heard)
+        yield from _samples(apart)
+        for key, (name, text) in WAITING.items():
+            gauge = GaugeMetricFamily(f"sensorium_ingest_device_{name}", text, labels=LABELS)
+            for named, each in apart:
+                if (value := each.number(key)) is not None:
+                    gauge.add_metric(named, value)
+            yield gauge
         for key, (name, text) in CLOCK.items():
             gauge = GaugeMetricFamily(f"sensorium_ingest_device_{name}", text, labels=LABELS)
             for named, each in apart:
@@ -101,6 +119,35 @@ class FleetMetrics(Collector):
                 found[path.name] = known
         self._reports = found
         return [report for _, report in found.values()]
+
+
+def _samples(apart: Sequence[tuple[list[str], DeviceReport]]) -> Iterator[Metric]:
+    """What became of samples, of all streams of a device together."""
+    text = "Samples of the device, as it said last: "
+    captured, stored, filtered = (
+        CounterMetricFamily(f"sensorium_ingest_device_{name}", text + name, labels=LABELS)
+        for name in ("captured", "stored", "filtered")
+    )
+    lost = CounterMetricFamily("sensorium_ingest_device_lost", text + "lost, by cause", labels=(*LABELS, "cause"))
+    for named, report in apart:
+        streams = [mapping_of(each) for each in report.mapping("streams").values()]
+        for metric, name in ((captured, "captured"), (stored, "stored")):
+            metric.add_metric(named, sum(_count(each.get(name)) for each in streams))
+        filtered.add_metric(
+            named, sum(_count(n) for each in streams for n in mapping_of(each.get("filtered")).values())
+        )
+        causes = dict.fromkeys((*CAUSES, OTHER), 0.0)
+        for each in streams:
+            for cause, n in mapping_of(each.get("lost")).items():
+                causes[cause if cause in CAUSES else OTHER] += _count(n)
+        for cause, n in causes.items():
+            lost.add_metric([*named, cause], n)
+    yield from (captured, stored, filtered, lost)
+
+
+def _count(said: object) -> float:
+    """What a device says, if it can be a count."""
+    return max(0.0, number_of(said) or 0.0)
 
 
 def _known(state: str) -> str:

@@ -84,6 +84,33 @@ def test_states_clocks_and_directives_are_told_as_they_are(tmp_path: Path, monke
         assert (path / DIRECTIVES / "rig-3" / f"{late.id}.directive").exists()
 
 
+def test_what_became_of_samples_and_what_waits_is_told_of_each_device(tmp_path: Path) -> None:
+    path, registry = tmp_path / "store", CollectorRegistry()
+    registry.register(FleetMetrics(path))
+    cam = {"captured": 10, "stored": 5, "filtered": {"rate": 1, "blur": 1}, "lost": {"overrun": 2, "odd": 1}}
+    imu = {"captured": 20, "stored": "all", "filtered": [], "lost": {"overrun": 1, "late": -5, "x" * 99: 2}}
+    state = {
+        "state": "full",
+        "streams": {"cam": cam, "imu": imu, "odd": 3},
+        "pending": 2,
+        "held": True,
+        "oldest_s": 1.5,
+    }
+    with Store.open(path) as store:
+        FleetStates(store).keep(Reported.of("rig", "a", state))
+    found = {key: value for key, value in told(registry).items() if value and not key[0].startswith("device_heard")}
+    assert found == {
+        ("devices", "full"): 1,
+        ("device_captured_total", "rig"): 30,
+        ("device_stored_total", "rig"): 5,
+        ("device_filtered_total", "rig"): 2,
+        ("device_lost_total", "overrunrig"): 3,
+        ("device_lost_total", "otherrig"): 3,
+        ("device_pending_episodes", "rig"): 2,
+        ("device_oldest_seconds", "rig"): 1.5,
+    }
+
+
 def test_devices_of_one_name_are_told_apart_by_their_spools(tmp_path: Path) -> None:
     path, registry = tmp_path / "store", CollectorRegistry()
     registry.register(FleetMetrics(path))

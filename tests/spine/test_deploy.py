@@ -42,13 +42,24 @@ STATUS: dict[str, Any] = {
     "absent": {},
 }
 
+SAID: dict[str, Any] = {
+    "state": "full",
+    "clock": STATUS["clock"],
+    "streams": {"cam": {"captured": 5, "stored": 3, "filtered": {"rate": 1}, "lost": {"overrun": 1}}},
+    "spool_bytes": 7,
+    "oldest_s": 12.5,
+    "pending": 2,
+    "held": 0,
+    "in_flight": 9,
+}
+
 
 @pytest.fixture
 def exposition(tmp_path: Path) -> str:
     """What both ends tell."""
     Store.open(tmp_path / "store").close()
     (tmp_path / "store" / "fleet").mkdir()
-    report = DeviceReport(device="rig-1", heard_ns=time.time_ns(), state={"state": "full", "clock": STATUS["clock"]})
+    report = DeviceReport(device="rig-1", heard_ns=time.time_ns(), state=SAID)
     (tmp_path / "store" / "fleet" / "rig-1.json").write_bytes(msgspec.json.encode(report))
     registry = CollectorRegistry()
     registry.register(FleetMetrics(tmp_path / "store"))

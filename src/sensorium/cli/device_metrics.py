@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from sensorium.errors import SensoriumError
 from sensorium.ingest.figures import histogram
-from sensorium.ingest.fleet_metrics import CLOCK
+from sensorium.ingest.fleet_metrics import CAUSES, CLOCK
 
 _LINK = {
     "sent_bytes": "Episode bytes sent",
@@ -16,9 +16,6 @@ _LINK = {
     "rejected": "Episodes that the ingest rejected",
     "sessions": "Sessions opened",
 }
-CAUSES = ("sensor", "overrun", "disordered", "malformed", "away", "late", "spool_full", "encoder")
-"""By these samples are lost while a device records: each has a value from the beginning, or the first loss would be no
-increase."""
 
 
 class DeviceMetrics(Collector):
