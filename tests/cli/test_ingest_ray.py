@@ -1,6 +1,7 @@
-"""`ingest --ray` does what it is asked for beside: metrics and figures are those of the actor."""
+"""`ingest --ray` does what it is asked for beside: metrics and figures are the actor's, and systemd hears of it."""
 
 import json
+import socket
 import threading
 import urllib.request
 from pathlib import Path
@@ -52,7 +53,13 @@ def test_metrics_and_figures_are_those_of_the_actor(
     monkeypatch.setattr(on_ray, "end_ray", lambda **_: None)
     monkeypatch.setattr(ingest, "served", remembered)
     monkeypatch.setattr(ingest, "_handle_signals", lambda _: None)
-    ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, None, stop, 0.001, "9")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5.0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+        ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, None, stop, 0.001, "9")
+        assert [systemd.recv(99) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
     assert found["sensorium_ingest_committed_total"] == 7
     assert (found["sensorium_ingest_sessions_open"], found["sensorium_ingest_store_trouble"]) == (3, 1)
     assert found["sensorium_ingest_commit_seconds_sum"] == 5.5

@@ -115,6 +115,7 @@ def _under_ray(
     from sensorium.hosting.on_ray import RayIngest, end_ray, start_ray
 
     page: Metrics | None = None
+    notify = Notify()
     try:
         start_ray()
         keys, memory = (None if each is None else each.resolve() for each in (keys, memory))
@@ -132,11 +133,15 @@ def _under_ray(
             if status["address"] not in ("", address):  # again if it was restarted on another port
                 address = status["address"]
                 _say(f"ready {address}")
+                notify.ready()
+            notify.lives()
             if stats_every and time.monotonic() >= due:
                 due += stats_every
                 _say(json.dumps(status["stats"]))
+        notify.stopping()
         host.stop()
     finally:
+        notify.stopping()
         if page is not None:
             page.stop()
         end_ray(hurry=stop.is_set())
