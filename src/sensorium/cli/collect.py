@@ -87,6 +87,10 @@ def collect(
     episode, x discards it, s and f close it as success or failure, q drains and quits (trigger `manual`). A live view
     (extra `view`) is of what filters let be shown; where its viewer is slow it has less, and what is recorded is the
     same.
+
+    \b
+    sensorium collect rig-1.yaml --check              says what would be recorded; no device is opened
+    sensorium collect rig-1.yaml --seconds 60 --set trigger.length_s=5
     """
     with LockWatch(f"collect {device_file}", slow=f"{device_file}: {IMPORTING}"):
         device = load_device_file(device_file, overrides or [])

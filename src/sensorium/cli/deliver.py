@@ -32,6 +32,9 @@ def deliver(
 
     Ends when everything is committed, with exit status 0, or when nothing has moved for 60 s, with 1. On Ctrl-C or
     SIGTERM it ends within 5 s; what is left is delivered by the next run.
+
+    \b
+    sensorium deliver rig-1.yaml
     """
     device = load_device_file(device_file, overrides or [])
     if device.ingest is None:

@@ -38,6 +38,9 @@ def estimate(
     told by why: gated, no budget, merged, lost, undelivered, unreadable.
 
     Of what is in the pictures ask in Python: sensorium.open(STORE).estimate(f).
+
+    \b
+    sensorium estimate corpus "front.noise > 1"
     """
     found = sensorium.open(store).estimate(expression, where=where)
     if not found.units and not found.outside:

@@ -35,6 +35,9 @@ def fleet(
 
     Devices report every ten seconds while they are connected, and when something changed. Of devices that have one name
     each has a row, with its spool.
+
+    \b
+    sensorium fleet corpus --watch
     """
     check_store_version(store)
     if not (watch and form is Format.TABLE and OUT.is_terminal):

@@ -64,6 +64,9 @@ def ingest(
     """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it.
 
     Exits 1, with the reason, if it cannot go on.
+
+    \b
+    sensorium ingest --store corpus --listen tcp://127.0.0.1:7707 --keys KEYS
     """
     stop = threading.Event()
     small_bytes = bytes_of(small)

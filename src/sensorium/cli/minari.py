@@ -30,7 +30,11 @@ def export_minari(
     algorithm: Annotated[str, typer.Option(help="What acted.")] = "",
     description: Annotated[str, typer.Option(help="What it is.")] = "",
 ) -> None:
-    """Write rollouts of an environment as a dataset that Minari loads, with nothing lost."""
+    """Write rollouts of an environment as a dataset that Minari loads, with nothing lost.
+
+    \b
+    sensorium sim export-minari corpus mine/carts-v0
+    """
     installed()
     from sensorium.sim.gym.to_minari import export_minari as export
 
@@ -64,7 +68,11 @@ def import_minari(
     ] = Path("spool-minari"),
     step_s: Annotated[float | None, typer.Option(min=1e-6, help="How long a step is, if neither says so.")] = None,
 ) -> None:
-    """Bring a dataset of Minari into a store, episode by episode, with nothing lost."""
+    """Bring a dataset of Minari into a store, episode by episode, with nothing lost.
+
+    \b
+    sensorium sim import-minari mine/carts-v0 corpus
+    """
     from sensorium.sim.gym.from_minari import ReplayMinariConfig
 
     config = ReplayMinariConfig(dataset=dataset, root=None if root is None else root.absolute(), step_s=step_s)

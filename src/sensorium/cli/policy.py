@@ -65,6 +65,9 @@ def replay(
     Traces keep the units that devices cut: a policy with another `unit` or `unit_s` decides of these, and it is said.
     Of full episodes that are scored again, with units and gates of the first policy, it says how far that agrees with
     what was traced: it is exact where they are lossless.
+
+    \b
+    sensorium policy replay corpus --policy now.yaml --policy other.yaml --png both.png
     """
     wanted = [(str(path), load_worth(path)) for path in policy or ()]
     corpus = sensorium.open(store)

@@ -59,6 +59,9 @@ def run(
 
     It may be killed at any time: the same command goes on where the store says it was, and counts no rollout twice. On
     Ctrl-C or SIGTERM it ends within some seconds, and exits 130. It exits 1 if rollouts were given up.
+
+    \b
+    sensorium rollouts examples/rollouts/rollouts.yaml --local
     """
     with ExitStack() as stack:
         watch = stack.enter_context(LockWatch(f"rollouts {task_file}"))
@@ -190,7 +193,11 @@ def report(
     form: Form = Format.TABLE,
 ) -> None:
     """What the campaigns in STORE came to: by task and policy acceptance, pass@k, rewards and cost; which have no
-    signal; how often the hidden verifier disagrees."""
+    signal; how often the hidden verifier disagrees.
+
+    \b
+    sensorium rollouts report corpus
+    """
     found = report_of(store, campaign)
     if png is not None:
         from sensorium.perception.drawing import write_picture

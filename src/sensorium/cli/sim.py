@@ -47,7 +47,11 @@ def register(app: typer.Typer) -> None:
 
 
 def list_worlds(as_json: Json = False) -> None:
-    """List the worlds that are installed: tasks, streams, and what is missing where one cannot be made."""
+    """List the worlds that are installed: tasks, streams, and what is missing where one cannot be made.
+
+    \b
+    sensorium sim list
+    """
     with LockWatch("sim list"):
         found = [_described(kind) for kind in world_kinds()]
     if as_json:
@@ -85,7 +89,11 @@ def preview(
     seconds: Annotated[float, typer.Option(min=0.0, help="Of simulated time.")] = 3.0,
     as_json: Json = False,
 ) -> None:
-    """Play a world by its own motion and draw every stream, sensed and true, into one picture."""
+    """Play a world by its own motion and draw every stream, sensed and true, into one picture.
+
+    \b
+    sensorium sim preview planar --png planar.png
+    """
     with LockWatch(f"sim preview {world}"):
         kind, said = _asked(world, settings or ())
         config = world_config(kind, said | {"truth": True} | ({} if seed is None else {"seed": seed}))
@@ -118,6 +126,9 @@ def replay(
     """Make an episode's world again, let it act as it did, and compare every stream byte for byte.
 
     Exits 1 if one differs, and says which first, and where.
+
+    \b
+    sensorium sim replay corpus 01a219d0
     """
     found = sensorium.open(store).episode(episode)
     watch = LockWatch(f"sim replay {found.id}")

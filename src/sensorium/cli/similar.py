@@ -54,6 +54,9 @@ def similar(
     Those of different encoders are never compared.
 
     Without EPISODE@SECOND and --duplicates it only embeds. Exits 1 if an episode cannot be read; the others count.
+
+    \b
+    sensorium similar corpus 01a219d0@12.5 --png like.png
     """
     if duplicates and moment:
         raise ConfigError(f"--duplicates looks at all windows: leave {moment!r} out, or the option")

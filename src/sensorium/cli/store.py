@@ -66,6 +66,10 @@ def query(
     Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions,
     "kind = 'preview'" small ones of what devices hold; bytes_at says where the full one is: store, device, released,
     evicted, rejected, discarded; preview_of is the id of that one. `sensorium fetch` asks for them.
+
+    \b
+    sensorium query corpus --where "device = 'rig-1' and duration_s > 5 and has('imu')" --order-by 'bytes desc'
+    sensorium query corpus --group-by mission --agg count --agg hours
     """
     corpus = sensorium.open(store)
     if group_by or agg:
@@ -102,7 +106,11 @@ def show(
     form: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
     png: Annotated[Path | None, typer.Option(help="Draw frames over curves on one time axis into this file.")] = None,
 ) -> None:
-    """Show one episode: its streams, the account of every sample, the streams' health."""
+    """Show one episode: its streams, the account of every sample, the streams' health.
+
+    \b
+    sensorium show corpus 01a219d0 --png episode.png
+    """
     corpus = sensorium.open(store)
     found = corpus.episode(episode)
     if png is not None:
@@ -155,7 +163,11 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Read every object and check every checksum.")] = False,
     form: Form = Format.TABLE,
 ) -> None:
-    """Check a store: records, folders and catalog against each other, sizes, and with --deep every byte."""
+    """Check a store: records, folders and catalog against each other, sizes, and with --deep every byte.
+
+    \b
+    sensorium verify corpus --deep
+    """
     with _progress() as progress:
         task = progress.add_task("verifying", total=None)
         findings = list(verify_store(store, deep, lambda n, of: progress.update(task, completed=n, total=of)))
@@ -174,7 +186,11 @@ def ledger(
     form: Form = Format.TABLE,
 ) -> None:
     """Show what became of every episode that a device began: committed, discarded (why), pending; of its samples in
-    no episode, since its spool was made; and what it decided of its time, as far as its traces tell."""
+    no episode, since its spool was made; and what it decided of its time, as far as its traces tell.
+
+    \b
+    sensorium ledger corpus --device 'rig-*'
+    """
     corpus = sensorium.open(store)
     names = [None] if device is None else devices_like(store, device)
     judged = {spool: found for name in names for spool, found in judged_by_spool(corpus, name, tell_left_out).items()}
@@ -201,7 +217,11 @@ def ledger(
 
 
 def rebuild(store: StorePath) -> None:
-    """Make the catalog anew from the commit records. An ingest that runs does so by itself, and refuses this."""
+    """Make the catalog anew from the commit records. An ingest that runs does so by itself, and refuses this.
+
+    \b
+    sensorium rebuild-catalog corpus
+    """
     with _progress() as progress:
         task = progress.add_task("reading commit records", total=None)
         n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))

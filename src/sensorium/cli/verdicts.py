@@ -42,6 +42,9 @@ def verdicts(
 
     Conditions then ask for them: sensorium query STORE --where "verdict('task').passed". One that raises, dies or hangs
     is kept as failed, with the reason, and others go on.
+
+    \b
+    sensorium verdicts corpus --verifier health
     """
     if list_:
         with LockWatch("verdicts --list"):

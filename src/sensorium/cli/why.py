@@ -45,6 +45,9 @@ def why(
 
     Where a store has the moment of several boots, or of several recordings, it says so of each, the newest first.
     `sensorium query STORE --where "kind = 'trace'"` lists the traces. Exits 1 where one that may tell cannot be read.
+
+    \b
+    sensorium why corpus rig-1 2026-11-25T05:10:03Z
     """
     found = why_then(sensorium.open(store), device, moment(time))
     if as_json:
