@@ -2,11 +2,9 @@
 
     SPOOL/directives/ID.directive    as it came
     SPOOL/directives/ID.answer       what became of it; ID.noted once the server has that
-    SPOOL/directives/time            of what was forgotten the latest end, and when the latest was issued (UTC, ns)
+    SPOOL/directives/forgotten       what was here, and has ended
 
-Nothing that ends by then, and was issued by then, is done: nobody has what was forgotten done again by saying it once
-more. These are times of directives, not of the server, which may be years ahead for an hour. What is damaged
-is left out, as if it had not come; where it had been done and was to last, that is told.
+What is damaged is left out, as if it had not come; where it had been done and was to last, that is told.
 """
 
 import contextlib
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from sensorium.agents.directives.forgotten import ForgottenDirectives
 from sensorium.episode import durable
 from sensorium.errors import PeerViolation
 from sensorium.link.directive import (
@@ -32,8 +31,7 @@ log = logging.getLogger(__name__)
 
 MOST, OF_EACH = 1000, 100
 """So many are kept; and so many of each of several operators at least, whatever others have asked."""
-_ASKED, _ANSWER, _NOTED, _TIME = ".directive", ".answer", ".noted", "time"
-_EVER_NS = 1 << 62
+_ASKED, _ANSWER, _NOTED = ".directive", ".answer", ".noted"
 _LASTING: tuple[Kind, ...] = ("settings", "campaign")
 
 
@@ -61,7 +59,7 @@ class KeptDirectives:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._until_ns = self._issued_ns = 0
+        self.forgotten = ForgottenDirectives(folder)
         self.by_id: dict[str, KeptDirective] = {}
         self.lost: list[DirectiveAnswer] = []
         """What is to be told of those that were in force, and are not, as their files are damaged."""
@@ -136,10 +134,6 @@ class KeptDirectives:
         self._write(answer, "", _NOTED)
         durable.remove(self._folder / f"{answer.id}{_ANSWER}")
 
-    def may_be_forgotten(self, document: DirectiveDocument) -> bool:
-        """Whether it may be one that was here, had ended, and was forgotten."""
-        return document.expires_ns <= self._until_ns and document.issued_ns <= self._issued_ns
-
     def forget(self, utc_ns: int, needed: set[str]) -> None:
         """Forget what has ended by now, is noted, and not `needed`."""
         over = [
@@ -149,10 +143,7 @@ class KeptDirectives:
         ]
         if not over:
             return
-        self._until_ns = max(self._until_ns, *(kept.document.expires_ns for kept in over))
-        self._issued_ns = max(self._issued_ns, *(kept.document.issued_ns for kept in over))
-        path = self._folder / _TIME
-        durable.replace(path, path.with_suffix(".new"), [[b"%d %d" % (self._until_ns, self._issued_ns)]])
+        self.forgotten.add([kept.document for kept in over])
         for kept in over:
             durable.remove(self._folder / f"{kept.document.id}{_ASKED}")
             durable.remove(self._folder / f"{kept.document.id}{_NOTED}")
@@ -183,9 +174,6 @@ class KeptDirectives:
                 if _was_lasting(path):
                     why = f"its file on the device is damaged, and it is not in force there any more: {error}"
                     self.lost.append(DirectiveAnswer.of(path.stem, DirectiveState.FAILED, why))
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            until_ns, *issued_ns = map(int, durable.read_whole(self._folder / _TIME).split())
-            self._until_ns, self._issued_ns = until_ns, max(issued_ns, default=_EVER_NS)  # of an earlier release
 
 
 def _plain(answer: _AnswerOnDisk) -> DirectiveAnswer:

@@ -222,8 +222,8 @@ class Obeying:
             return
         if document.format != FORMAT:
             raise Refused(f"it has format {document.format}, this version knows {FORMAT}")
-        if self._kept.may_be_forgotten(document):
-            why = "its end is long behind, or a clock was behind as it was made"
+        if self._kept.forgotten.has(document):
+            why = "it was here, and has ended long ago"
             self._answer_unkept(name, signed, DirectiveState.EXPIRED, why)
             return
         if why := self._kept.no_room(signed.operator, len(self._rules.operators)):
