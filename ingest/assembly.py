@@ -336,5 +336,5 @@ class Assembly:
 
 
 def stamps_of(raw: bytearray) -> Stamps:
-    """The int64 array of stamps that came as little-endian bytes."""
-    return np.frombuffer(raw, "<i8").astype(np.int64)
+    """The int64 array of stamps that came as little-endian bytes: where the machine is so, no copy."""
+    return np.frombuffer(raw, "<i8").astype(np.int64, copy=False)

@@ -1,5 +1,7 @@
 """What the layout puts around the bytes of any codec: a checksum behind each chunk, documents for every reader."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.layout import (
     CHECKSUM_BYTES,
+    SMALL_CHUNK_ROWS,
     checked,
     data_array,
     data_axes,
@@ -85,3 +88,20 @@ def test_numbers_keep_their_shape_and_items_are_a_blob() -> None:
     assert (blob["shape"], blob["data_type"], blob["dimension_names"]) == ([1_000_000], "uint8", ["byte"])
     assert blob["chunk_grid"]["configuration"]["chunk_shape"] == [4 * 262_144]
     assert [step["name"] for step in blob["codecs"][0]["configuration"]["codecs"]] == ["bytes", "crc32c"]
+
+
+@pytest.mark.parametrize("rows", [2 * SMALL_CHUNK_ROWS, 2 * SMALL_CHUNK_ROWS + 1, 9 * SMALL_CHUNK_ROWS - 7])
+def test_a_small_array_that_is_large_is_cut_without_a_copy_of_all_of_it(rows: int) -> None:
+    stamps = np.arange(rows, dtype=np.int64) >> 12
+    tracemalloc.start()
+    try:
+        chunks = small_chunks(stamps)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < sum(map(len, chunks)) + 32 * SMALL_CHUNK_ROWS, "some chunks of 8 bytes a row"
+    read = np.empty(len(chunks) * SMALL_CHUNK_ROWS, np.int64)
+    for part, chunk in zip(read.reshape(len(chunks), -1), chunks, strict=True):
+        small_codec().decode(checked(chunk), part)
+    assert (read[:rows] == stamps).all()
+    assert not read[rows:].any()

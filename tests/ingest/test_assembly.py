@@ -498,3 +498,11 @@ def test_a_failed_sync_is_the_end(small: Any, start: Any, monkeypatch: pytest.Mo
         one.sync()
     with pytest.raises(StoreError, match="begin it again"):
         one.append(small.data[-200:])
+
+
+def test_stamps_are_no_copy_of_what_came() -> None:
+    raw = bytearray(np.arange(10, dtype="<i8").tobytes())
+    stamps = assembly_module.stamps_of(raw)
+    assert stamps.dtype == np.int64
+    assert stamps.tolist() == list(range(10))
+    assert np.shares_memory(stamps, np.frombuffer(raw, np.uint8))

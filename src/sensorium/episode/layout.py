@@ -87,9 +87,9 @@ def small_chunks(array: npt.NDArray[Any]) -> list[bytes]:
     """The files `c.0`, `c.1`, ... of a small array: whole chunks of up to a million rows, the last one padded."""
     if len(array) <= SMALL_CHUNK_ROWS:
         return [with_checksum(small_codec().encode(array))] if len(array) else []
-    pad = -len(array) % SMALL_CHUNK_ROWS
-    padded = np.concatenate((array, np.zeros((pad, *array.shape[1:]), array.dtype)))
-    parts = padded.reshape(-1, SMALL_CHUNK_ROWS, *array.shape[1:])
+    parts = [array[first : first + SMALL_CHUNK_ROWS] for first in range(0, len(array), SMALL_CHUNK_ROWS)]
+    pad = SMALL_CHUNK_ROWS - len(parts[-1])
+    parts[-1] = np.concatenate((parts[-1], np.zeros((pad, *array.shape[1:]), array.dtype)))  # that of all would be much
     return [with_checksum(small_codec().encode(part)) for part in parts]
 
 
