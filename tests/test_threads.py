@@ -87,8 +87,8 @@ def test_several_that_hang_share_one_bound() -> None:
     released = threading.Event()
     hung = [Thread(f"pump-{n}", "moves the water", released.wait, lambda _: None) for n in range(20)]
     begun_s = time.monotonic()
-    assert not join(hung, 0.2)
-    assert time.monotonic() - begun_s < 2.0, "not the bound of each after the other"
+    assert not join(hung, 0.5)
+    assert time.monotonic() - begun_s < 5.0, "not the bound of each after the other"
     released.set()
     assert join(hung, BOUND_S)
 

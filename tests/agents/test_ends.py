@@ -26,6 +26,8 @@ from tests.spine.commands import wait_for
 from tests.spine.odd_sensor import OddConfig
 
 DAY_S = 86400
+PATIENCE_S = 30.0
+"""More than an end takes on any machine; what is waited for in vain would take ten times as long."""
 
 
 @pytest.fixture(autouse=True)
@@ -191,17 +193,18 @@ def test_a_delivery_without_end_is_an_error_of_its_sensor(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("then", ["sleep", "hang"])
-def test_a_read_that_never_returns_is_left_behind_and_its_loss_counted(tmp_path: Path, then: str) -> None:
+def test_a_read_that_never_returns_is_left_behind_and_its_loss_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    monkeypatch.setattr(intake, "STOP_S", 10 * PATIENCE_S)  # so long without the hurry
     stuck = odd([30, then], hangs_in_close=True)
     made = agent(tmp_path, {"stuck": stuck, "good": odd()})
     thread = started(made)
     samples(made, "stuck", 25)
     samples(made, "good", 150)
-    begun_s = time.monotonic()
     made.stop(3.0)
-    thread.join(10.0)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
-    assert time.monotonic() - begun_s < 4.0
     assert made.status()["state"] == "done"
     (seal,) = seals(tmp_path)
     assert seal.rows["stuck"] == 30
@@ -262,10 +265,9 @@ def test_nobody_is_waited_for_where_no_ingest_answers(tmp_path: Path) -> None:
     made = agent(tmp_path, {"imu": odd()}, ingest={"url": "tcp://127.0.0.1:1"})
     thread = started(made)
     samples(made, "imu", 10)
-    begun_s = time.monotonic()
-    made.stop(4.0)
-    thread.join(10.0)
-    assert time.monotonic() - begun_s < 3.0
+    made.stop(10 * PATIENCE_S)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
     status = made.status()
     assert (status["state"], status["hurried"], status["ordinals"]["pending"]) == ("done", True, 1)
     seals(tmp_path)
@@ -276,8 +278,7 @@ def test_a_signal_while_it_waits_for_delivery_ends_that(tmp_path: Path) -> None:
     made = agent(tmp_path, {"imu": odd([50, "end"])}, ingest={"url": "tcp://127.0.0.1:1"})
     thread = started(made)
     wait_for(lambda: made.status()["state"] == "draining", "the source to end")
-    begun_s = time.monotonic()
-    made.stop(4.0)
-    thread.join(10.0)
-    assert time.monotonic() - begun_s < 3.0
+    made.stop(10 * PATIENCE_S)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
     assert made.status()["state"] == "done"
