@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.errors import StoreError
 from sensorium.ingest.store_folder import StoreAway
-from sensorium.link.server.lines import SeldomLines
+from sensorium.link.lines import SeldomLines
 from sensorium.threads import reason
 
 log = logging.getLogger(__name__)

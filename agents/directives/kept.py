@@ -26,6 +26,7 @@ from sensorium.link.directive import (
     is_genuine,
     opened,
 )
+from sensorium.link.lines import SeldomLog
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class KeptDirectives:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.forgotten = ForgottenDirectives(folder)
+        self.seldom = SeldomLog(log)
+        """What is said of those that are not kept, which may be any number."""
         self.by_id: dict[str, KeptDirective] = {}
         self.lost: list[DirectiveAnswer] = []
         """What is to be told of those that were in force, and are not, as their files are damaged."""

@@ -113,16 +113,17 @@ class Obeying:
         try:
             name, signed = heard(directive.document)
         except PeerViolation as error:
-            log.warning("directive %r: not obeyed: %s", directive.kind, error)
+            self._kept.seldom.say("no directive", f"directive {directive.kind!r}: not obeyed: {error}")
             return
         with self._guard:
             try:
                 self._take(name, signed)
             except (Refused, PeerViolation) as error:
                 self._answer_unkept(name, signed, DirectiveState.REFUSED, str(error))
-                log.warning("directive %s: refused: %s", name, error)
+                self._kept.seldom.say("refused", f"directive {name}: refused: {error}")
             except OSError as error:  # the server says it again in the next session
-                log.error("directive %s cannot be kept, and is not obeyed: %s", name, error)
+                text = f"directive {name} cannot be kept, and is not obeyed: {error}"
+                self._kept.seldom.say("not kept", text, logging.ERROR)
         self._wake()
 
     def probed(self, device_ns: int, server_ns: int) -> None:

@@ -1,7 +1,7 @@
 """The fate of an episode that leaves the spool: noted durably, its samples too, before its file goes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from sensorium.agents.spool.entries import GivenUp, State
@@ -13,6 +13,14 @@ from sensorium.episode.device_account import DeviceAccount
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 1000
+
+Say = Callable[[str, str], None]
+"""What is to be said, by its cause, and in full."""
+
+
+def say_at_once(_: str, text: str) -> None:
+    """Each time."""
+    log.error("%s", text)
 
 
 class Fates:
@@ -34,10 +42,11 @@ class Fates:
             self._ledger.discarded(episode, why, given, between, aside)
         self._account.replaced(episode, self._ledger.ordinal(episode), said or {}, place)
 
-    def commit(self, said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
+    def commit(self, said: Sequence[tuple[UUID, bytes]], say: Say) -> list[UUID]:
         """The store says that it has these, with these digests; those of which it may: as they were sealed here.
 
-        A word that is not of such changes nothing: an ingest that is wrong must not cost what it does not have.
+        A word that is not of such changes nothing, and is to `say`: an ingest that is wrong must not cost what it does
+        not have.
         """
         entitled, pending = [], []
         known: dict[UUID, tuple[State, bytes]] = {}
@@ -47,7 +56,8 @@ class Fates:
             state, sealed = known.get(episode, (None, b""))
             if state != "committed" and (not sealed or sealed != digest):
                 why = "has another digest here" if sealed else "is not sealed" if state else "is not of this spool"
-                log.error("spool: the ingest says that episode %s is committed, which %s; kept", episode, why)
+                text = f"spool: the ingest says that episode {episode} is committed, which {why}; kept"
+                say(why, text)
                 continue
             if state == "discarded":
                 self._undo_discard(episode)

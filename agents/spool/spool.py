@@ -17,7 +17,7 @@ import msgspec
 from sensorium.agents.spool.clock_probes import Probe
 from sensorium.agents.spool.copies import see_hardware
 from sensorium.agents.spool.episode_file import EpisodeFile, Ground, read_part
-from sensorium.agents.spool.fates import Fates
+from sensorium.agents.spool.fates import Fates, Say, say_at_once
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.hardware import Words
@@ -231,12 +231,11 @@ class Spool:
         """The store has one: `committed_all` of it."""
         return bool(self.committed_all([(episode, digest)]))
 
-    def committed_all(self, said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
+    def committed_all(self, said: Sequence[tuple[UUID, bytes]], say: Say = say_at_once) -> list[UUID]:
         """The store has these, with these digests: note that durably, then delete the files, with the disk calls of
-        one. This wins over a discard. Those of which it is so: what was not sealed here, with that digest, stays.
-        """
+        one. This wins over a discard. Those of which it is so: what was not sealed so here stays, and is to `say`."""
         with self._state:
-            entitled = self.room.with_reserve(lambda: Fates(self._ledger, self.account).commit(said))
+            entitled = self.room.with_reserve(lambda: Fates(self._ledger, self.account).commit(said, say))
             gone = [self._pending.delivered(episode) for episode in entitled if self._pending.get(episode) is not None]
         if gone:
             self._delete(*gone)

@@ -13,6 +13,7 @@ from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.offer import Sendable
 from sensorium.link.device.protocol import DeviceLink
+from sensorium.link.lines import SeldomLog
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ class SpoolEnd:
     def __init__(self, spool: Spool, of: str = "") -> None:
         self._of = of
         self.finished = False
-        self.boot_id = boot_id()
         self.committed = self.rejected = 0
         self._spool = spool
         self._changed = threading.Event()
@@ -43,6 +43,12 @@ class SpoolEnd:
         self._owed: dict[UUID, jobs.PumpJob] = {}
         self._trouble = ""
         self._unread: dict[UUID, int] = {}
+        self._seldom = SeldomLog(log)
+
+    @property
+    def boot_id(self) -> str:
+        """Since when its clock counts."""
+        return boot_id()
 
     def changed(self) -> None:
         """The spool has something new."""
@@ -96,7 +102,7 @@ class SpoolEnd:
             return
         now_ns = boottime_ns() if now_ns is None else now_ns
         try:
-            self.committed += len(self._spool.committed_all(list(self._answered.items())))
+            self.committed += len(self._spool.committed_all(list(self._answered.items()), self._say))
         except (SpoolError, OSError) as error:
             self._in_trouble(error)
             self._settle_ns = now_ns + SECOND_NS
@@ -165,6 +171,9 @@ class SpoolEnd:
                 self._owed.pop(job.episode, None)
                 self._trouble = ""
 
+    def _say(self, cause: str, text: str) -> None:
+        self._seldom.say(cause, text, logging.ERROR)
+
     def _in_trouble(self, error: OSError) -> None:
         if str(error) != self._trouble:
             log.error("uplink: %s; tried again until it can be done", error)
@@ -178,7 +187,8 @@ class SpoolEnd:
                 self._answered[episode] = digest
                 self.settle(boottime_ns())
             case jobs.SetAside(episode, code, reason):
-                log.error("uplink: episode %s rejected (%s): %s", episode, code, reason)
+                text = f"uplink: episode {episode} rejected ({code}): {reason}"
+                self._say("rejected", text)  # of each that it has the spool says so, too
                 self._spool.rejected(episode, code, reason)
                 self.rejected += 1
                 self._changed.set()

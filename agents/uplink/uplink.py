@@ -23,6 +23,7 @@ from sensorium.link.device import jobs
 from sensorium.link.device.protocol import DeviceLink
 from sensorium.link.directive import FORMAT
 from sensorium.link.keys import Pair
+from sensorium.link.lines import SeldomLog
 from sensorium.link.wake import Wake
 from sensorium.threads import Restart, Thread
 
@@ -82,6 +83,7 @@ class Uplink:
         self._figures = {"sent_bytes": 0, "sessions": 0, "handshakes_refused": 0}
         self._last_error = ""
         self._passed_ns = 0
+        self._seldom = SeldomLog(log)
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -242,7 +244,7 @@ class Uplink:
             try:
                 self._link.receive(wire.decode_from_server(frame), now_ns)
             except wire.UnknownMessage as error:
-                log.warning("uplink: ignored from the ingest: %s", error)
+                self._seldom.say("unknown here", f"uplink: ignored from the ingest: {error}")
             except PeerViolation as error:
                 self._link.lost(f"from the ingest: {error}", now_ns)
                 return
@@ -267,8 +269,8 @@ class Uplink:
                     if self._reports is not None:
                         self._reports.begin()
                     log.info("uplink: session with %s", self._address.control)
-                case jobs.Log(text):
-                    log.warning("uplink: %s", text)
+                case jobs.Log(cause, text):
+                    self._seldom.say(cause, f"uplink: {text}")
             if self._obeys is not None:
                 pass_on(self._obeys, job)
             self._spool_end.do(job, self._link)

@@ -25,8 +25,7 @@ from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.ingest.store_folder import StoreAway
 from sensorium.ingest.trouble import Trouble, watched
-from sensorium.link import wire
-from sensorium.link.server import lines
+from sensorium.link import lines, wire
 from sensorium.link.server.protocol import ServerLink
 from tests.forms import FORMS
 from tests.spine.commands import wait_for

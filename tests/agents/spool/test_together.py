@@ -437,9 +437,9 @@ def test_answers_that_come_close_together_are_noted_together(spool: Spool, monke
     noted: list[int] = []
     real = spool.committed_all
 
-    def committed_all(said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
+    def committed_all(said: Sequence[tuple[UUID, bytes]], say: Any) -> list[UUID]:
         noted.append(len(said))
-        return real(said)
+        return real(said, say)
 
     monkeypatch.setattr(spool, "committed_all", committed_all)
     for ordinal, episode in enumerate(episodes[:4]):

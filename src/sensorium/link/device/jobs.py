@@ -66,8 +66,9 @@ class KeepProbe:
 
 @dataclass(frozen=True)
 class Log:
-    """Something for the log: what the server said that is no fault of the session."""
+    """What the server said that is no fault of the session is for the log, of one `cause` now and then."""
 
+    cause: str
     text: str
 
 

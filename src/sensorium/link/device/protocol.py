@@ -334,7 +334,7 @@ class DeviceLink:
         offer = self._departures.open.get(message.episode)
         if offer and offer.item.sealed and offer.item.digest != message.digest:
             text = f"episode {episode} was committed with another digest than the spool has; kept"
-            self._jobs.append(jobs.Log(text))
+            self._jobs.append(jobs.Log("another digest", text))
             return
         self._departures.close(message.episode)
         self._failures = 0
@@ -362,7 +362,7 @@ class DeviceLink:
 
     def _error(self, error: wire.Error, now_ns: int) -> None:
         if error.code == "unknown":
-            self._jobs.append(jobs.Log(f"the ingest does not know a message: {error.reason}"))
+            self._jobs.append(jobs.Log("unknown there", f"the ingest does not know a message: {error.reason}"))
         elif error.episode:
             if len(error.episode) != EPISODE_ID_BYTES:
                 self.lost(f"from the ingest: ERROR {error.code!r} of an id of {len(error.episode)} bytes", now_ns)
@@ -371,6 +371,8 @@ class DeviceLink:
             retry_s = min(error.retry_s, MAX_RETRY_S) if error.retry_s > MIN_RETRY_S else MIN_RETRY_S
             self._departures.put_off(error.episode, now_ns + int(retry_s * SECOND_NS))
             episode = UUID(bytes=error.episode)
-            self._jobs.append(jobs.Log(f"the ingest put episode {episode} off ({error.code}): {error.reason}"))
+            self._jobs.append(
+                jobs.Log("put off", f"the ingest put episode {episode} off ({error.code}): {error.reason}")
+            )
         else:
             self.lost(f"the ingest ended the session ({error.code}): {error.reason}", now_ns)

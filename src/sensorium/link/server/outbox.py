@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from sensorium.link import wire
+from sensorium.link.lines import SeldomLines
 from sensorium.link.server.jobs import StoreJob
-from sensorium.link.server.lines import SeldomLines
 from sensorium.link.server.session import ServerSession
 
 MAX_DEVICES = 4096

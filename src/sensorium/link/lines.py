@@ -1,5 +1,7 @@
 """Lines for the log of what peers cause: of one cause the first, then how many there were since, now and then."""
 
+import logging
+import time
 from collections import OrderedDict
 
 from sensorium.drivers.clock import SECOND_NS
@@ -39,3 +41,16 @@ class SeldomLines(list[str]):
         taken = list(self)
         self.clear()
         return taken
+
+
+class SeldomLog:
+    """What peers cause goes to a log so: of each cause at most a line in ten seconds."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._lines = log, SeldomLines()
+
+    def say(self, cause: str, text: str, level: int = logging.WARNING) -> None:
+        """Write it, or count it for the next of its cause."""
+        self._lines.say("", cause, text, time.monotonic_ns())
+        for line in self._lines.take():
+            self._log.log(level, "%s", line)
