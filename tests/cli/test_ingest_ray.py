@@ -25,7 +25,7 @@ def test_metrics_and_figures_are_those_of_the_actor(
     found: dict[str, float] = {}
 
     class Actor:
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
             self.asked = 0
 
         def last(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_metrics_and_figures_are_those_of_the_actor(
         return served[-1]
 
     monkeypatch.setattr(on_ray, "RayIngest", Actor)
-    monkeypatch.setattr(on_ray, "start_ray", lambda: None)
+    monkeypatch.setattr(on_ray, "start_ray", lambda **_: None)
     monkeypatch.setattr(on_ray, "end_ray", lambda **_: None)
     monkeypatch.setattr(ingest, "served", remembered)
     monkeypatch.setattr(ingest, "_handle_signals", lambda _: None)

@@ -184,3 +184,12 @@ def test_all_that_units_write_to_the_log_is_json(site: Site) -> None:
     levels = [[json.loads(line)["level"] for line in each.err.splitlines()] for each in (agent, failed)]
     assert "info" in levels[0]
     assert levels[1] == ["error"]
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_so_it_is_under_ray_with_what_the_agent_logs_in_its_own_process(site: Site) -> None:
+    command = site.run("--log-format", "json", "collect", site.device("rig-1", {"sim": sim(duration_s=1.0)}))
+    said = [json.loads(line) for line in command.err.splitlines()]
+    assert "collecting: sim.cam, sim.imu" in [each["message"] for each in said]
+    assert {each["logger"] for each in said} >= {"sensorium.agents.agent"}

@@ -19,7 +19,7 @@ from sensorium.agents.device_file import load_device_file
 from sensorium.agents.spool.floor import check_floor
 from sensorium.cli.checked import print_check
 from sensorium.cli.device_metrics import DeviceMetrics
-from sensorium.cli.json_log import tell
+from sensorium.cli.json_log import logs_json, tell
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.metrics import served
@@ -119,12 +119,12 @@ def collect(
 
             stack.callback(lambda: end_ray(hurry=status["hurried"]))
             try:
-                start_ray()
+                start_ray(logs=not logs_json())
             except SystemExit as end:  # Ray's own answer to SIGTERM; nothing has begun
                 raise typer.Exit(0 if end.code == signal.SIGTERM else 1) from end
             signals = caught(notify.stopping)  # not before: to start Ray takes seconds, which a signal ends
             said = device.model_dump(mode="json", serialize_as_any=True, exclude_unset=True)  # what is unset may matter
-            host = RayAgent(said, device.base, **options)
+            host = RayAgent(said, device.base, logs_here=logs_json(), **options)
         if metrics:
             registry = CollectorRegistry()
             registry.register(DeviceMetrics(host.last))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import prometheus_client
 import typer
 
+from sensorium.cli.json_log import logs_json
 from sensorium.cli.metrics import Metrics, served
 from sensorium.cli.notify import Notify
 from sensorium.cli.small import small_bytes as bytes_of
@@ -120,9 +121,9 @@ def _under_ray(
     page: Metrics | None = None
     notify = Notify()
     try:
-        start_ray()
+        start_ray(logs=not logs_json())
         keys, memory = (None if each is None else each.resolve() for each in (keys, memory))
-        host = RayIngest(store.resolve(), listen, keys, insecure, small_bytes, memory)
+        host = RayIngest(store.resolve(), listen, keys, insecure, small_bytes, memory, logs_here=logs_json())
         if metrics:
             registry = prometheus_client.CollectorRegistry()
             registry.register(LinkMetrics(lambda: counts_of(host.last()["stats"])))

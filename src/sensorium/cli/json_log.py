@@ -24,6 +24,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(said, ensure_ascii=False, default=str)
 
 
+def logs_json() -> bool:
+    """Whether this process logs so."""
+    return any(isinstance(each.formatter, JsonLines) for each in logging.getLogger().handlers)
+
+
 def tell(line: str, level: int = logging.INFO, before: str = "") -> None:
     """Write a line that is for whoever watches to standard error, as an object where logs are such, else behind
     `before`."""

@@ -19,6 +19,7 @@ from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.marks import Label, check_labels
 from sensorium.errors import SensoriumError, ThreadDied
+from sensorium.hosting.actor_log import KeptLog
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
@@ -43,7 +44,7 @@ class AgentActor:
     """
 
     def __init__(self, document: Mapping[str, Any], base: str, options: Mapping[str, Any]) -> None:
-        log_to_stderr()
+        self._log = kept_log()
         self._document, self._base, self._options = document, Path(base), options
         self._agent: Agent | None = None
         self._guard = threading.RLock()  # a signal comes into the thread that may hold it
@@ -56,13 +57,13 @@ class AgentActor:
 
     def status(self) -> dict[str, Any]:
         """What the agent does now, `importing` before there is one; `alive` until its thread has ended; `failure` names
-        what ended it; `process` is another after a crash."""
+        what ended it; `process` is another after a crash; `log` has the lines that it has logged since it was asked."""
         self._asked += 1
         if self._asked > 1:  # who asks has the answer before
             self._is_heard.set()
         agent = self._agent
         said = begun(self._document) | {"state": "importing"} if agent is None else agent.status()
-        return {**said, **life(self._thread, self._watch)}
+        return {**said, "log": self._log.take(), **life(self._thread, self._watch)}
 
     def stop(self, within_s: float | None = None) -> None:
         """Seal, deliver, end; within a time whatever waits."""
@@ -119,7 +120,7 @@ class IngestActor:
         restarts: bool = False,
         memory: str | None = None,
     ) -> None:
-        log_to_stderr()
+        self._log = kept_log()
         self._restarts = restarts
         self._store, self._listen, self._keys, self._insecure = store, listen, keys, insecure
         self._small_bytes, self._memory = small_bytes, memory
@@ -131,7 +132,7 @@ class IngestActor:
 
     def status(self) -> dict[str, Any]:
         """`state` (starting, up, stopped, failed), `address` once it accepts, its `stats`, and as of an agent `error`,
-        `alive`, `failure` and `process`."""
+        `alive`, `failure`, `process` and `log`."""
         ingest = self._ingest
         stats = {} if ingest is None else ingest.stats()
         return {
@@ -140,6 +141,7 @@ class IngestActor:
             **{key: stats[key] for key in ("state", "error") if key in stats},
             "address": "" if ingest is None else ingest.address,
             "stats": stats,
+            "log": self._log.take(),
             **life(self._thread, self._watch),
         }
 
@@ -185,3 +187,11 @@ def on_sigterm(end: Callable[[], object]) -> None:
 def log_to_stderr() -> None:
     """Have this process say what happens where Ray takes it from."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def kept_log() -> KeptLog:
+    """The same, kept for who asks for it too."""
+    log_to_stderr()
+    kept = KeptLog()
+    logging.getLogger().addHandler(kept)
+    return kept

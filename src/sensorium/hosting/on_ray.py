@@ -22,6 +22,7 @@ from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.marks import Label
 from sensorium.errors import SensoriumError
 from sensorium.hosting import reaper
+from sensorium.hosting.actor_log import write_here
 from sensorium.hosting.actors import AgentActor, IngestActor, begun
 from sensorium.hosting.hosted import LATE_S, STOP_S, StopBound
 from sensorium.hosting.lock_watch import MOST_S
@@ -99,15 +100,29 @@ _reapers: list["subprocess.Popen[bytes]"] = []
 
 
 class RayAgent:
-    """See `sensorium.hosting.hosted.HostedAgent`; `labels` place it on a node of the cluster that has them."""
+    """See `sensorium.hosting.hosted.HostedAgent`; `labels` place it on a node of the cluster that has them; where it
+    `logs_here`, what it logs is logged in this process too."""
 
     def __init__(
-        self, document: Mapping[str, Any], base: Path, labels: Mapping[str, str] | None = None, **options: Any
+        self,
+        document: Mapping[str, Any],
+        base: Path,
+        labels: Mapping[str, str] | None = None,
+        *,
+        logs_here: bool = False,
+        **options: Any,
     ) -> None:
         placed: dict[str, Any] = {"label_selector": dict(labels)} if labels else {}
         arguments = dict(document), str(base), options
         self._actor = HostedActor(
-            "agent", AgentActor, arguments, begun(document), MAX_RESTARTS, most_silent_s=MOST_S, **placed
+            "agent",
+            AgentActor,
+            arguments,
+            begun(document),
+            MAX_RESTARTS,
+            most_silent_s=MOST_S,
+            logs_here=logs_here,
+            **placed,
         )
         self._drain_s = options.get("drain_s", DRAIN_S)
         self._seconds: float | None = options.get("seconds")
@@ -177,10 +192,13 @@ class RayIngest:
         insecure: bool = False,
         small_bytes: int = SMALL_BYTES,
         memory: Path | None = None,
+        *,
+        logs_here: bool = False,
     ) -> None:
         files = str(keys) if keys else None, str(memory) if memory else None
         arguments = str(store), listen, files[0], insecure, small_bytes, True, files[1]
-        self._actor = HostedActor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
+        nothing: dict[str, Any] = {"address": "", "stats": {}}
+        self._actor = HostedActor("ingest", IngestActor, arguments, nothing, FOR_EVER, logs_here=logs_here)
 
     def status(self) -> dict[str, Any]:
         """See `IngestActor.status`; raises what ended it, or that it does not end."""
@@ -212,6 +230,7 @@ class HostedActor:
         most_silent_s: How long it may be silent once it has answered: somebody else's code may be in a call that keeps
             Python's lock, and never give it back. Its process is ended then, for Ray to start it again, and in the
             status `killed` says so from there on; for good, if it had but begun.
+        logs_here: Whether what it logs is logged in this process too.
     """
 
     def __init__(
@@ -223,6 +242,7 @@ class HostedActor:
         restarts: int,
         answer_s: float = ANSWER_S,
         most_silent_s: float = math.inf,
+        logs_here: bool = False,
         **placed: Any,
     ) -> None:
         self._name = name
@@ -230,7 +250,7 @@ class HostedActor:
         self.last = {**first, "state": "starting", "error": "", "alive": True}
         self._bound = StopBound(f"the {name}")
         self._told_to: tuple[Any, ...] = ()
-        self._answer_s, self._most_silent_s = answer_s, most_silent_s
+        self._answer_s, self._most_silent_s, self._logs_here = answer_s, most_silent_s, logs_here
         self._asked: Any = None
         self._asked_s = math.inf
         """When it was asked what it has not answered; never, where nobody knows whether it runs."""
@@ -241,6 +261,9 @@ class HostedActor:
         """What it says of itself, or last said; raises why it has failed, is gone for good, or does not end."""
         try:
             before, answer = self.last, self._answer()
+            logged = answer.pop("log", ())
+            if self._logs_here:
+                write_here(logged)
             killed = before.get("killed", "")
             if answer["process"] != before.get("process", answer["process"]):
                 log.warning("the %s's actor died, and Ray has started it again", self._name)
