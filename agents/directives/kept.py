@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 MOST, OF_EACH = 1000, 100
 """So many are kept; and so many of each of several operators at least, whatever others have asked."""
 _ASKED, _ANSWER, _NOTED = ".directive", ".answer", ".noted"
+YEARS_NS = 300 * 86_400 * 1_000_000_000
+"""An ingest by whose time a campaign has ended so long ago may be ahead: it may have to go on."""
 _LASTING: tuple[Kind, ...] = ("settings", "campaign")
 
 
@@ -142,7 +144,10 @@ class KeptDirectives:
         over = [
             kept
             for name, kept in self.by_id.items()
-            if kept.noted and kept.document.expires_ns < utc_ns and name not in needed
+            if kept.noted
+            and kept.document.expires_ns < utc_ns
+            and name not in needed
+            and not (kept.document.kind in _LASTING and kept.document.expires_ns + YEARS_NS < utc_ns)
         ]
         if not over:
             return

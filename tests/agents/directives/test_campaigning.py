@@ -195,11 +195,13 @@ def test_what_is_stopped_before_it_begins_does_not_begin(rig: Rig) -> None:
 
 
 def test_one_that_a_server_which_was_years_ahead_has_ended_goes_on(rig: Rig) -> None:
-    ask(rig, 1, until_ns=UTC_NS + HOUR_NS)
+    name = ask(rig, 1, until_ns=UTC_NS + HOUR_NS)
     settle(rig)
     for utc_ns, runs in ((UTC_NS + 50_000 * HOUR_NS, {}), (UTC_NS + HOUR_NS // 2, {"dock": 0.1})):
         rig.obeying.probed(boottime_ns(), utc_ns)
         settle(rig)
         assert running(rig) == runs
+        rig.answers()
+        rig.obeying.noted((name,))
         rig.obeying.probed(boottime_ns(), utc_ns)
         assert not rig.changes
