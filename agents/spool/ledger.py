@@ -49,6 +49,7 @@ class Ledger:
         self.is_stuck = False
         """Whether those that were to be begun could not be, when that was tried last."""
         self._counts: dict[str, int] = {}
+        self._counted: tuple[int, dict[str, int]] = -1, {}  # at which change of the file
         self._entries = 0
         self._file = LedgerFile(path, SCHEMA + RUNS + PROBES, ADDED)
         self.runs = RunTable(self._file)
@@ -260,7 +261,9 @@ class Ledger:
         """How many ordinals are in each state; while the disk is in trouble, how many were."""
         try:
             unbegun = len(self._unbegun)
-            found = dict(self._file.read(_UNCOMMITTED))
+            if self._counted[0] != (changes := self._file.changes):  # it is asked for often, and looks at all of them
+                self._counted = changes, dict(self._file.read(_UNCOMMITTED))
+            found = self._counted[1]
             self._counts = found | {"committed": self._entries - sum(found.values())}
             self._counts["pending"] = found.get("pending", 0) + unbegun
         except SpoolError as error:

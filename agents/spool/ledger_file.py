@@ -31,6 +31,8 @@ class LedgerFile:
 
     def __init__(self, path: Path, schema: str, columns: dict[str, str]) -> None:
         self.path = path
+        self.changes = 0
+        """How often it was changed, or that was tried."""
         self._lock = threading.Lock()
         self._meta: dict[str, Any] = {}
         try:
@@ -103,6 +105,7 @@ class LedgerFile:
                 kind = SpoolFull if _is_full(error, self.path) else SpoolError
                 raise kind(f"{self.path}: {error}; nothing was changed") from error
             finally:
+                self.changes += 1
                 self._meta.clear()
                 # SQLite may have rolled back by itself, and where not even that can be done there is nothing to say.
                 with contextlib.suppress(sqlite3.Error):

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.ledger_file import LedgerFile, note
 from sensorium.errors import SpoolError
 
@@ -44,3 +47,23 @@ def test_it_is_asked_once_between_two_changes(file: LedgerFile) -> None:
         note(change, "a", 1)
     file.meta("a")
     assert sum(sql.startswith("SELECT") for sql in asked) == 2
+
+
+def test_what_has_not_changed_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    read = LedgerFile.read
+
+    def seen(file: LedgerFile, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return read(file, sql, values)
+
+    monkeypatch.setattr(LedgerFile, "read", seen)
+    ledger = Ledger(tmp_path / "ledger.sqlite", "rig-1")
+    asked.clear()
+    assert [ledger.counts().get("pending") for _ in range(100)] == [0] * 100
+    assert len(asked) == 1
+    for ordinal in range(3):
+        assert ledger.adopt(UUID(int=ordinal), ordinal, 1.0, b"", "")
+        assert [ledger.counts() for _ in range(100)] == [{"pending": ordinal + 1, "committed": 0}] * 100
+    assert len([sql for sql in asked if "count(*)" in sql]) == 4
+    ledger.close()
