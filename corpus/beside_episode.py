@@ -10,6 +10,7 @@ from typing import Any
 
 from sensorium.corpus.beside import beside_paths, read_lines
 from sensorium.corpus.catalog_reading import CATALOG, open_catalog
+from sensorium.episode import durable
 from sensorium.errors import StoreError
 
 Said = dict[str, Any]
@@ -34,13 +35,17 @@ def said_beside(store: Path, kind: str, episode: str | None, name: str | None = 
     is_asked = _asked(episode, name)
     for path in beside_paths(store, kind):
         start = entered.get(path.stem, 0)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > start:
+        try:
+            if durable.is_file(path) and path.stat().st_size > start:
                 found += [
                     (str(each.record.get("utc") or ""), each.writer, each.at, each.record)
                     for each in read_lines(path, start)
                     if each.record is not None and is_asked(each.record)
                 ]
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error.strerror}); see to the disk, then try again") from error
     return [record for _, _, _, record in sorted(found, key=lambda each: each[:3])]
 
 

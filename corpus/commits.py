@@ -346,7 +346,7 @@ def check_store_version(store: Path) -> int:
         raise StoreError(
             f"{store}: not a store ({root}: {error.strerror}); give the folder that ingest writes"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{root}: not the root of a store: {error!r}") from error
     if version not in (LOOSE_VERSION, ZIP_VERSION):
         raise StoreError(

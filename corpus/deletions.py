@@ -135,7 +135,7 @@ def certificates(store: Path) -> Iterator[Certificate]:
     for line in filter(None, lines):
         try:
             found, certificate = _read_line(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{path}: line {number + 1}: not a certificate: {error}") from error
         if blake3(bytes(found.certificate)).hexdigest() != found.hash or certificate.previous != previous:
             raise Corrupt(f"{path}: certificate {certificate.number}: was changed, or one before it is gone")
@@ -148,7 +148,7 @@ def whole_lines(data: bytes) -> list[bytes]:
     lines = data.split(b"\n")
     try:
         _read_line(lines[-1])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return lines[:-1] if lines[-1] else lines
     return lines
 

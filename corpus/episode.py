@@ -352,7 +352,7 @@ class Episode:
             if not isinstance(document["consolidated_metadata"]["metadata"]["clock"], dict):
                 raise KeyError("clock")
             digest = document["attributes"]["sensorium"]["digest"]
-        except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
             where = self._files.where(DOCUMENT)
             raise Corrupt(f"{where}: not an episode's document: {error!r}; run `sensorium verify`") from error
         if digest != self.row["digest"]:

@@ -258,8 +258,8 @@ def _path(store: Path, name: str) -> Path:
 
 def _read(path: Path) -> MissionRecord | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=MissionRecord)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(durable.read_whole(path), type=MissionRecord)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

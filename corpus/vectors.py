@@ -133,7 +133,7 @@ def read_parts(store: Path) -> Iterator[tuple[Path, VectorPart | str]]:
     """The parts in the order in which they were written; of a damaged one, what is wrong with it."""
     for path in part_paths(store):
         try:
-            yield path, msgspec.json.decode(path.read_bytes(), type=VectorPart)
+            yield path, msgspec.json.decode(durable.read_whole(path), type=VectorPart)
         except (msgspec.DecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
             yield path, f"{path}: {error}"
 
@@ -164,7 +164,7 @@ def _endings(crcs: Crcs) -> list[tuple[str, int]]:
 
 
 def _checked(path: Path, crc: int) -> npt.NDArray[Any]:
-    data = path.read_bytes()
+    data = durable.read_whole(path)
     if zlib.crc32(data) != crc:
         raise ValueError(f"{path.name} is not what was written")
     found: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)

@@ -29,6 +29,7 @@ from sensorium.corpus.commits import (
 from sensorium.corpus.deletions import DELETIONS, certificates, tombstoned, tombstones
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.vectors import read_arrays, read_parts
+from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, Corrupt, StoreError
 
@@ -232,8 +233,8 @@ def _content(episode: Episode, record: CommitRecord, deep: bool, path: Path) -> 
 def _left_until(record: Path) -> str:
     """Until when the folder is left to those who read it, of an episode that was packed: UTC, or nothing."""
     try:
-        return str(json.loads(record.read_bytes()).get("loose_until_utc", ""))
-    except (OSError, ValueError):
+        return str(json.loads(durable.read_whole(record)).get("loose_until_utc", ""))
+    except (OSError, ValueError, RecursionError):
         return ""
 
 
