@@ -79,7 +79,11 @@ class Hoards:
 
 
 def _held() -> int:
-    return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
+    """Where there is no descriptor left to ask by, enough for a look."""
+    try:
+        return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
+    except OSError:
+        return SMALL_BYTES
 
 
 def _unread(descriptor: int) -> int:

@@ -132,3 +132,13 @@ def test_a_descriptor_that_is_no_connection_has_brought_nothing(tmp_path: Path) 
         connections = Connections(5, Refusals())
         assert connections.hoards.look([file.fileno(), 10_000]) == []
         assert hoards._unread(file.fileno()) == hoards._unread(10_000) == 0
+
+
+def test_where_nothing_can_be_opened_it_looks_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hoards, "_STATM", tmp_path / "nothing")
+    came = {7: 0}
+    at_s = iter(range(1, 10))
+    mine = Hoards(came.__getitem__, lambda _: 0, now_s=lambda: next(at_s))
+    assert mine.look([7]) == []
+    came[7] = 2 * MOST_BYTES
+    assert mine.look([7]) == [7]
