@@ -203,6 +203,16 @@ def statuses(server: Server, device: str) -> Iterator[None]:
     return floods(server, device, say, spools=16)
 
 
+def nests(server: Server, device: str) -> Iterator[None]:
+    """Reports that are a hundred times as large once they are read as they are on their way, in 8 sessions."""
+    lists: list[list[None]] = [[] for _ in range(3800)]
+
+    def say(one: Session, number: int) -> None:
+        one.say(wire.Status(session=one.number, document={"device": {"state": str(number), "x": lists}}))
+
+    return floods(server, device, say, spools=8)
+
+
 ATTACKERS: dict[str, Callable[[Server, str], Iterator[None]]] = {
     "one offer of 64 GiB": claims_all,
     "33 sessions x 8 offers, a byte every 10 s": holds_places,
@@ -212,6 +222,7 @@ ATTACKERS: dict[str, Callable[[Server, str], Iterator[None]]] = {
     "HELLO of others, 2000 a second": hellos_of_others,
     "DISCARDED of 200,000 ordinals a second": discards,
     "STATUS of 1000 streams, 200 a second": statuses,
+    "STATUS of 3800 empty lists, 2000 a second": nests,
 }
 
 
