@@ -10,6 +10,7 @@ from sensorium.drivers.stream import Stamps
 
 DRIFT = 50e-6
 """The most that a device's clock is taken to gain or lose against UTC, as a share of the time since the probe."""
+_MOST_NS = 1 << 62
 
 Probes = npt.NDArray[np.int64]
 
@@ -39,7 +40,9 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     step = np.abs(offset[last] - offset[first])
     allowed = (round_trip[first] + round_trip[last]) / 2 + DRIFT * (device[last] - device[first])
     bound = np.where((step > allowed) & (to_first > 0) & (to_last > 0), step + bound, bound)
-    uncertainty = np.maximum(np.ceil(bound).astype(np.int64) + 1, -(-int(round_trip.min()) // 2))
+    # Of a device that says nonsense of its clock it may be more than there are numbers for: then it is the largest.
+    most = np.ceil(np.minimum(bound, float(_MOST_NS))).astype(np.int64)
+    uncertainty = np.maximum(most + 1, -(-int(round_trip.min()) // 2))
     return captured_ns + offset[first] + moved, uncertainty
 
 

@@ -201,3 +201,12 @@ def test_utc_without_probes_is_unknown_and_never_a_guess() -> None:
     assert utc_text(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456Z"
     assert utc_text(2**63 - 1) == "2262-04-11T23:47:16.854775Z"
     assert utc_text(2**90) is None
+
+
+@pytest.mark.parametrize("at_ns", [-(2**62), 0, 5, 2**62 - 1])
+def test_of_a_clock_that_is_nonsense_the_uncertainty_is_large_and_none_that_ran_over(at_ns: int) -> None:
+    probes = np.array([(-(2**62), 2**62, 2**62), (2**62, -(2**62), 0)], np.int64)
+    with np.errstate(invalid="raise"):
+        _, uncertainty_ns = utc_of(np.array([at_ns]), LIVE, probes)
+    assert uncertainty_ns is not None
+    assert 0 <= int(uncertainty_ns[0]) <= 2**62 + 1
