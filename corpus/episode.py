@@ -349,10 +349,15 @@ class Episode:
         raw = self._files.document(DOCUMENT)
         try:
             document: dict[str, Any] = msgspec.json.decode(raw)
-            if not isinstance(document["consolidated_metadata"]["metadata"]["clock"], dict):
-                raise KeyError("clock")
-            digest = document["attributes"]["sensorium"]["digest"]
-        except (msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
+            members, about = document["consolidated_metadata"]["metadata"], document["attributes"]["sensorium"]
+            if not all(
+                isinstance(each, dict) and "node_type" in each for each in (members["clock"], *members.values())
+            ):
+                raise KeyError("node_type")
+            if not all(isinstance(about.get(name, {}), dict) for name in ("between", "summary")):
+                raise TypeError("between, or summary, is no object")
+            digest = about["digest"]
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             where = self._files.where(DOCUMENT)
             raise Corrupt(f"{where}: not an episode's document: {error!r}; run `sensorium verify`") from error
         if digest != self.row["digest"]:

@@ -1,5 +1,6 @@
 """Whatever stands in the place of a file of a store, or beside it, no command breaks on it, or waits for ever."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,35 @@ def test_no_command_breaks_on_what_is_no_file_of_a_store(
         assert found.exception is None or isinstance(found.exception, SensoriumError | SystemExit), (what, found)
         if place.startswith("beside") and what[0] in ("show", "label"):
             assert (found.exit_code, "pick" in found.output) == (0, True), found
+
+
+@pytest.mark.parametrize("odd", [True, 1, "x", [], None])
+@pytest.mark.parametrize("where", ["imu", "imu/data", "clock", "", "between", "summary", "sensorium"])
+def test_one_episode_whose_document_is_odd_breaks_no_command_for_the_others(
+    make_episode: Any, tmp_path: Path, where: str, odd: Any
+) -> None:
+    store = tmp_path / "store"
+    with Store.open(store, small_bytes=0) as opened:
+        for ordinal in range(2):
+            made = make_episode({"imu": np.arange(20.0)}, ordinal=ordinal)
+            assembly = opened.begin(made.episode)
+            assembly.append(made.data)
+            opened.commit(assembly, device="rig-1", identity="key-1")
+    at = next(store.glob(f"episodes.zarr/*/{made.episode}/zarr.json"))
+    document = json.loads(at.read_bytes())
+    about, members = document["attributes"], document["consolidated_metadata"]
+    if where in ("between", "summary"):
+        about["sensorium"][where] = odd
+    elif where == "sensorium":
+        about[where] = odd
+    elif where:
+        members["metadata"][where] = odd
+    else:
+        members["metadata"] = odd
+    at.write_text(json.dumps(document))
+    for what in (
+        ["show", str(store), str(made.episode)],
+        *([name, str(store)] for name in ("stats", "report", "verify")),
+    ):
+        found = CliRunner().invoke(app, what)
+        assert isinstance(found.exception, SensoriumError | SystemExit), (what, found)
