@@ -10,6 +10,7 @@ from sensorium.errors import ConfigError
 from sensorium.ingest.connections import EVENTS
 from sensorium.link import wire
 from sensorium.link.keys import Pair
+from sensorium.link.monitor import monitor_of
 from sensorium.link.zap import secure
 
 CONTROL_HWM = 1000
@@ -109,7 +110,7 @@ class Listening:
                         f"cannot listen on {host}, port {ports}: {error.strerror};"
                         " stop what uses it or choose another port with --listen"
                     ) from error
-        self.monitors = [socket.get_monitor_socket(_HANDSHAKES | EVENTS) for socket in (self.control, self.bulk)]
+        self.monitors = [monitor_of(context, socket, _HANDSHAKES | EVENTS) for socket in (self.control, self.bulk)]
 
 
 def _router(context: "zmq.Context[Socket]", host: str, pair: Pair | None, bulk: bool) -> Router:

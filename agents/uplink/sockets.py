@@ -10,6 +10,7 @@ from zmq.utils.monitor import parse_monitor_message
 from sensorium.errors import ConfigError
 from sensorium.link import wire
 from sensorium.link.keys import Pair, is_loopback
+from sensorium.link.monitor import monitor_of
 from sensorium.link.wake import Wake
 
 COPY_BELOW = 64 << 10
@@ -66,7 +67,7 @@ class Sockets:
         urls = address.control, address.bulk
         self._wake = wake
         self._control, self._bulk = (_dealer(context, url, address) for url in urls)
-        self._monitors = [s.get_monitor_socket(_CUT | _REFUSED) for s in (self._control, self._bulk)]
+        self._monitors = [monitor_of(context, socket, _CUT | _REFUSED) for socket in (self._control, self._bulk)]
         self._poller = zmq.Poller()
         for source in (self._control, wake.fd, *self._monitors):
             self._poller.register(source, zmq.POLLIN)

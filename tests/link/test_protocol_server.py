@@ -351,9 +351,9 @@ def taken(peer: Peer, number: int, size: int, offset: int = 0) -> bool:
 
 @pytest.mark.parametrize(("keys", "each"), [(2, 6), (4, 3), (6, 2), (12, 1)])
 def test_places_are_shared_by_keys_however_many_take_them_all(keys: int, each: int) -> None:
-    """One that comes and gets none for 5 s has as many as the others, which give them up one at a time, and those of
+    """One that comes and gets none for a while has as many as the others, which give them up one at a time, those of
     which least came. What several sessions of a key have it need not wait for."""
-    link = new_link(Limits(open_of_key=6, open_per_session=3, open_transfers=12))
+    link = new_link(Limits(open_of_key=6, open_per_session=3, open_transfers=12, placeless_s=5))
     for key in range(keys):
         for first in range(0, each, 3):
             peer = Peer(link, name=f"greedy-{key}")

@@ -46,7 +46,7 @@ class Arrivals:
         self.leaving: dict[bytes, Transfer] = {}
         self._places = Places(limits)
         self._freed: dict[ServerSession, None] = {}
-        self._turns = Turns(self._places, int(limits.retry_s * SECOND_NS))
+        self._turns = Turns(self._places, int(limits.placeless_s * SECOND_NS))
         self._answers = Answers(stored, limits, out)
         self._limits, self._pool, self._out = limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {

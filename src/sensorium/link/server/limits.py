@@ -37,3 +37,4 @@ class Limits:
     stall_s: float = 30.0
     staging_s: float = 900.0
     retry_s: float = 5.0
+    placeless_s: float = 1.0
