@@ -15,6 +15,7 @@ from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd
 from sensorium.drivers.media import JPEG, Media, jpeg_shape
 from sensorium.drivers.pacing import Due, Pace, Pacer, Source, Timed, merge
+from sensorium.drivers.replay.damage import damage_is_said
 from sensorium.drivers.stream import Block, Stamps, StreamSpec
 from sensorium.errors import ConfigError, Corrupt
 
@@ -49,7 +50,7 @@ class ReplayHdf5Config(DriverConfig):
             file = h5py.File(path, "r")
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read as HDF5: {error}; is it whole?") from error
-        with file:
+        with file, damage_is_said(path):
             groups = {key: group for key, group in file.items() if _is_stream(group)}
             by_utc = bool(groups) and all("utc_ns" in group for group in groups.values())
             found = [_looked_at(path, name, key, group, by_utc) for key, group in groups.items()]
@@ -157,7 +158,7 @@ def _source(path: Path, spec: StreamSpec, key: str, stamps: Stamps) -> Source:
                 stop = min(high, start + most)
                 try:
                     yield _due(spec, group, stamps, start, stop)
-                except (OSError, RuntimeError, KeyError) as error:
+                except Exception as error:  # of damaged bytes h5py raises anything
                     raise Corrupt(f"{path}: {key}, samples {start} to {stop}: {error}; get the file again") from error
 
 

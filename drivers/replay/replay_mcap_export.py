@@ -15,6 +15,7 @@ from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd
 from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.pacing import Due, Pace, Pacer, Timed
+from sensorium.drivers.replay.damage import damage_is_said
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
@@ -94,7 +95,7 @@ def _reader(path: Path, file: Any) -> "McapReader":
 def _channels(path: Path, name: str) -> tuple[dict[int, _Channel], bool]:
     """By their numbers; and whether they are to be stamped by UTC."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, damage_is_said(path):
             reader = _reader(path, file)
             summary = reader.get_summary()
             if summary is None or not summary.channels:
@@ -116,16 +117,12 @@ def _channels(path: Path, name: str) -> tuple[dict[int, _Channel], bool]:
 
 def _check_order(path: Path, reader: "McapReader") -> None:
     """Damage, or where UTC stepped back, so that samples of a stream changed places."""
-    from mcap.exceptions import McapError
-
     counts: dict[int, int] = {}
-    try:
+    with damage_is_said(path):
         for _, channel, message in reader.iter_messages(log_time_order=False):
             if message.sequence != counts.get(channel.id, 0):
                 raise ConfigError(f"{path}: {channel.topic}: its UTC steps back, or samples are gone; use --to hdf5")
             counts[channel.id] = message.sequence + 1
-    except (McapError, ValueError) as error:
-        raise ConfigError(f"{path}: damaged: {error}; export it again") from error
 
 
 def _channel(path: Path, name: str, channel: Any, schema: Any) -> _Channel:
@@ -160,7 +157,7 @@ def _play(path: Path, channels: dict[int, _Channel]) -> Generator[tuple[int, Del
     waiting: dict[int, list[tuple[int, Any]]] = {}
     since_ns = at_ns = None
     held = 0
-    with path.open("rb") as file:
+    with path.open("rb") as file, damage_is_said(path):
         for _, _, message in _reader(path, file).iter_messages(log_time_order=False):
             at_ns = message.log_time
             if since_ns is None:

@@ -1,5 +1,6 @@
 """Import: what was exported comes back the same where the format can hold it; what is cut short is said."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from msgspec.structs import replace
 import sensorium
 from sensorium.corpus.exports.contract import Options, export
 from sensorium.corpus.verify import verify
+from sensorium.drivers.replay.replay_hdf5 import ReplayHdf5Config
+from sensorium.drivers.replay.replay_mcap_export import ReplayMcapExportConfig
 from sensorium.errors import ConfigError, SensoriumError, StoreError
 from sensorium.hosting.beside_store import made_in_vain
 from sensorium.hosting.importing import bring, kind_of
@@ -57,6 +60,39 @@ def test_mcap_comes_back_the_same(tmp_path: Path) -> None:
         assert replace(theirs.spec, name=name) == replace(stream.spec, has_sensor_ns=False), name
         if stream.is_encoded:
             assert list(map(bytes, theirs.items(0, len(theirs)))) == list(map(bytes, stream.items(0, len(stream))))
+
+
+def test_a_damaged_mcap_is_said_wherever_the_damage_is(tmp_path: Path) -> None:
+    """Not all of it is checked by sums of the format, and what libraries make of it raises anything."""
+    episodes = store_of(tmp_path / "store", [everything()])
+    export(episodes, "mcap", tmp_path / "out.mcap")
+    whole = (tmp_path / "out.mcap").read_bytes()
+    damaged = tmp_path / "damaged.mcap"
+    refused = []
+    for at in range(0, len(whole), 199):
+        data = bytearray(whole)
+        data[at] ^= 0xFF
+        damaged.write_bytes(data)
+        try:
+            ReplayMcapExportConfig(path=damaged, pace=1000.0).open("rec", tmp_path)
+        except ConfigError as error:
+            refused.append(str(error))
+    assert len(refused) > 50
+    assert all(str(damaged) in said for said in refused)
+
+
+@pytest.mark.parametrize(("of", "made"), [(b'"name"', b'"n\xe1me"'), (b'"modality"', b'"modalit\xf9"')])
+def test_damage_of_an_hdf5_file_is_said(tmp_path: Path, of: bytes, made: bytes) -> None:
+    """Names and what is said of streams have no checksum."""
+    pytest.importorskip("h5py")
+    episodes = store_of(tmp_path / "store", [everything()])
+    export(episodes, "hdf5", tmp_path / "out")
+    (file,) = (tmp_path / "out").glob("*.h5")
+    data = file.read_bytes()
+    assert of in data
+    file.write_bytes(data.replace(of, made))
+    with pytest.raises(SensoriumError, match=re.escape(str(file))):
+        ReplayHdf5Config(path=file, pace=1000.0).open("rec", tmp_path)
 
 
 def test_mcap_that_cannot_come_back_is_refused(tmp_path: Path) -> None:
