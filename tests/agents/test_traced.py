@@ -67,8 +67,12 @@ def test_every_unit_is_in_the_trace_with_the_policy_and_what_was_kept_is_in_epis
     assert {"sim.cam", "sim.imu"} == set(found[0].judged.looks)
     corpus = sensorium.open(tmp_path / "store")
     assert_decided_again_alike(tmp_path / "store", made.device.trigger)
+    kept = [each for each in found if each.judged.decision.kept]
     kept_s = sum(each.duration_s for each in corpus.query())
-    assert kept_s == sum(each.judged.decision.kept for each in found) > 0
+    assert kept_s == pytest.approx(
+        sum(each.end_ns - each.start_ns for each in kept) / 1e9
+    )  # the last ends with the run
+    assert kept
     assert sum(each.row["bytes"] for each in corpus.query("kind = 'trace'")) > 0
     assert list(verify(tmp_path / "store", deep=True)) == []
 
