@@ -5,8 +5,8 @@ session is given no more than it has to send and no more than its window, which 
 sessions of a key together no more than leaves as much for each other key that has some, and for one that comes.
 
 Where the server is what all wait for, credit is a queue in its memory, and whoever comes to a long one stays small: it
-sees a delay as of a slow link, which it may not fill. So while bulk is never drained, keys have less and less, down to
-what keeps it busy; on a long way, where a drained socket says that nothing waits, they have all again.
+sees a delay as of a slow link, which it may not fill. So several keys begin with little, have more while bulk is
+drained again and again, as on a long way, and where it is not, together what keeps the server busy.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
 LOOK_NS = 100_000_000
-LEAST_BYTES = 4 << 20
+LEAST_BYTES, FIRST_BYTES = 4 << 20, 32 << 20
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class CreditPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self.outstanding = 0
-        self._most = size
+        self._room = min(size, FIRST_BYTES)
         self._looked_ns, self._drained, self._read = 0, False, 0
         self._keys: dict[str, KeyShare] = {}
         self._ring: deque[KeyShare] = deque()
@@ -63,9 +63,9 @@ class CreditPool:
         self._drained |= drained
         if now_ns - self._looked_ns >= LOOK_NS:
             if self._drained:
-                self._most = min(self.size, self._most + self._most // 4)
+                self._room = min(self.size, self._room + self._room // 4)
             else:  # what was read meanwhile keeps the server busy for as long again
-                self._most = min(self._most, max(self._read, LEAST_BYTES) // max(1, len(self._keys)))
+                self._room = min(self._room, max(self._read, LEAST_BYTES))
             self._looked_ns, self._drained, self._read = now_ns, False, 0
 
     def close(self, session: ServerSession) -> None:
@@ -86,7 +86,7 @@ class CreditPool:
         idle = 0
         most = self.size // (len(self._keys) + 1)
         if len(self._keys) > 1:
-            most = min(most, self._most)
+            most = min(most, self._room // len(self._keys))
         while self._ring and idle < len(self._ring) and self.outstanding < self.size:
             share = self._ring[0]
             granted = self._give(share, min(most - share.outstanding, self.size - self.outstanding))
