@@ -23,8 +23,8 @@ PROCESSES = 4
 EPISODES = 8  # of each device
 FRAMES = 3  # of noise: 2.8 MB an episode, 1.4 GB in all
 LIMIT_S = 240
-LOOK_S = 0.02
-"""Four times as often it costs a sixth of the CPU that the devices have."""
+LOOK_S = 0.05
+"""Every 5 ms it costs a sixth of the CPU that the devices have."""
 
 
 def measure(options: Options) -> Comparison:
