@@ -31,6 +31,7 @@ it a session begins with about as much again."""
 GO_AT_ONCE = 16
 MUTE_S = 10.0
 """So long a device may have nothing to say before its connection is among those that are hung up on."""
+NOBODY = (-1, -1)
 _RECEIVED = struct.Struct("=128xQ")
 """Where the kernel's `tcp_info` has what came over a connection."""
 
@@ -55,28 +56,33 @@ def shares_of(files: int) -> tuple[int, int]:
     return each, each
 
 
+Connection = tuple[int, int]
+"""By the number of its monitor and its descriptor: one that is over is often told of behind the next of its number on
+the other socket, which would then be counted no more."""
+
+
 class Connections:
     """What the monitors of both sockets tell, of at most `most` connections."""
 
     def __init__(self, most: int, refusals: Refusals, now_s: Callable[[], float] = time.monotonic) -> None:
         self._most, self._refusals, self._now_s = most, refusals, now_s
-        self._open: set[int] = set()
-        self._strange: dict[int, float] = {}
+        self._open: set[Connection] = set()
+        self._strange: dict[Connection, float] = {}
         """Since when there are those that had shown no key when they were looked at last, the oldest first."""
-        self._mute: dict[int, float] = {}
+        self._mute: dict[Connection, float] = {}
         """The same of those that had a key, and had said nothing else."""
         self.hoards = Hoards(_received)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def told(self, event: Mapping[str, Any]) -> bool:
-        """Take an event; whether it was one of a connection that comes or goes."""
+    def told(self, event: Mapping[str, Any], by: int = 0) -> bool:
+        """Take an event, told `by` the monitor of this number; whether it was of a connection that comes or goes."""
         kind, value = event["event"], int(event["value"])
         if kind == zmq.EVENT_ACCEPTED:
-            self._accepted(value)
+            self._accepted((by, value))
         elif kind == zmq.EVENT_DISCONNECTED:
-            self._gone(value)
+            self._gone((by, value))
         elif kind == zmq.EVENT_ACCEPT_FAILED:  # libzmq tries it again and again, as fast as it can
             self._refusals.note("from somebody", f"cannot be accepted: {zmq.strerror(value)}")
             for stranger in itertools.islice(self._strangers(), GO_AT_ONCE):
@@ -87,48 +93,48 @@ class Connections:
 
     def look(self) -> None:
         """Hang up on those who bring much that is no message."""
-        for descriptor in self.hoards.look(self._open):
+        for descriptor in self.hoards.look({descriptor for _, descriptor in self._open}):
             self._end(descriptor, "what came is no message, and too much to be held")
 
-    def _gone(self, descriptor: int) -> None:
-        self._open.discard(descriptor)
-        self.hoards.gone(descriptor)
-        self._strange.pop(descriptor, None)
-        self._mute.pop(descriptor, None)
+    def _gone(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self.hoards.gone(connection[1])
+        self._strange.pop(connection, None)
+        self._mute.pop(connection, None)
 
-    def _accepted(self, descriptor: int) -> None:
+    def _accepted(self, connection: Connection) -> None:
         """It has the place of who has shown no key for longest; or else, of who has said nothing for long; or none."""
-        self._gone(descriptor)
-        goes = -1
+        self._gone(connection)
+        goes = NOBODY
         if len(self._open) >= self._most:
-            goes = next(itertools.chain(self._strangers(), self._silent()), descriptor)
+            goes = next(itertools.chain(self._strangers(), self._silent()), connection)
             self._hang_up(goes)
-        if goes != descriptor:
-            self._strange[descriptor] = self._now_s()
-        self._open.add(descriptor)
+        if goes != connection:
+            self._strange[connection] = self._now_s()
+        self._open.add(connection)
 
-    def _strangers(self) -> Iterator[int]:
+    def _strangers(self) -> Iterator[Connection]:
         """Who has shown no key yet, the oldest first; each is looked at once."""
         while self._strange:
             first, since_s = next(iter(self._strange.items()))
             del self._strange[first]
-            if _received(first) < KEY_BYTES:
+            if _received(first[1]) < KEY_BYTES:
                 yield first
             else:
                 self._mute[first] = since_s
 
-    def _silent(self) -> Iterator[int]:
+    def _silent(self) -> Iterator[Connection]:
         """Who has said nothing since, for long; each is looked at once."""
         while self._mute:
             first, since_s = next(iter(self._mute.items()))
             if self._now_s() - since_s < MUTE_S:
                 return
             del self._mute[first]
-            if _received(first) < WORDS_BYTES:
+            if _received(first[1]) < WORDS_BYTES:
                 yield first
 
-    def _hang_up(self, descriptor: int) -> None:
-        self._end(descriptor, f"{self._most} are open, as many as may be (ulimit -n)")
+    def _hang_up(self, connection: Connection) -> None:
+        self._end(connection[1], f"{self._most} are open, as many as may be (ulimit -n)")
 
     def _end(self, descriptor: int, why: str) -> None:
         """What is told may be over: then the descriptor is nothing, or a file, to which this does nothing."""

@@ -71,9 +71,9 @@ class ControlPump:
                 ready = dict(poller.poll(POLL_MS))
                 if shared.wake.fd in ready:
                     shared.wake.clear()
-                for monitor in monitors:
+                for number, monitor in enumerate(monitors):
                     while monitor in ready and monitor.poll(0):
-                        self._befell(monitor)
+                        self._befell(number, monitor)
                 self._receive()
                 self._send()
                 if self._connections is not None:
@@ -163,9 +163,9 @@ class ControlPump:
             for route in lost:
                 link.unreachable(route, now_ns)
 
-    def _befell(self, monitor: Socket) -> None:
+    def _befell(self, number: int, monitor: Socket) -> None:
         event = parse_monitor_message(monitor.recv_multipart())
-        if self._connections is not None and self._connections.told(event):
+        if self._connections is not None and self._connections.told(event, number):
             return
         where = event["endpoint"].decode("ascii", "replace")
         self._shared.refusals.note(

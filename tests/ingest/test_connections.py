@@ -90,6 +90,16 @@ def test_a_descriptor_that_is_nothing_or_a_file_by_now_is_let_be(tmp_path: Path)
     assert (tmp_path / "a").read_bytes() == b"whole"
 
 
+def test_one_that_is_over_and_told_of_late_is_not_the_next_of_its_number_on_the_other_socket() -> None:
+    connections = Connections(MOST, Refusals())
+    connections.told(accepted(2**20), 0)
+    connections.told(accepted(2**20), 1)
+    assert connections.told({"event": zmq.EVENT_DISCONNECTED, "value": 2**20}, 0)
+    assert len(connections) == 1
+    assert connections.told({"event": zmq.EVENT_DISCONNECTED, "value": 2**20}, 1)
+    assert len(connections) == 0
+
+
 def test_mute_connections_by_the_dozen_end_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "shares_of", lambda _: (6, 100))
     monkeypatch.setattr(sockets, "HANDSHAKE_MS", 600_000)  # which else is over for the others, too, on a busy machine
