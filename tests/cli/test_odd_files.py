@@ -1,7 +1,6 @@
 """Whatever stands in the place of a file of a store, or beside it, no command breaks on it, or waits for ever."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sensorium.cli.main import app
 from sensorium.corpus.corpus import open_store
 from sensorium.errors import SensoriumError
 from sensorium.ingest.store import Store
+from tests.no_files import a_folder, a_pipe, itself, nowhere
 
 pytestmark = pytest.mark.timeout(120)
 OF_EARLIER = "0199f2aa-0000-7000-8000-000000000000"
@@ -30,22 +30,6 @@ PLACES = (
     "episodes.zarr/zarr.json",
 )
 DEEP = b'{"a":' * 50_000 + b"1" + b"}" * 50_000
-
-
-def a_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def a_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def nowhere(path: Path) -> None:
-    path.symlink_to("nowhere")
-
-
-def itself(path: Path) -> None:
-    path.symlink_to(path.name)
 
 
 def for_ever(path: Path) -> None:

@@ -1,7 +1,6 @@
 """A damaged file of a store stops neither its start nor `rebuild-catalog`: it is left where it is, and said."""
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from sensorium.errors import StoreError
 from sensorium.ingest.deleting import delete
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
+from tests.no_files import a_folder, a_pipe, itself, nowhere
 
 DEEP = b"[" * 100_000
 BYTES: dict[str, bytes] = {
@@ -28,22 +28,6 @@ BYTES: dict[str, bytes] = {
     "no text": b'{"number":1,"streams":{"\xff":{}},"ordinals":[1],"reason":"\xff"}\n',
     "large": b'{"number":1,"ordinals":[999999999999999999999999],"reason":"x"}\n',
 }
-
-
-def a_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def a_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def nowhere(path: Path) -> None:
-    path.symlink_to("nowhere")
-
-
-def itself(path: Path) -> None:
-    path.symlink_to(path.name)
 
 
 NO_FILES: tuple[Callable[[Path], None], ...] = (a_folder, a_pipe, nowhere, itself)

@@ -13,7 +13,8 @@ from sensorium.corpus.corpus import open_store
 from sensorium.corpus.verify import verify
 from sensorium.errors import SensoriumError
 from sensorium.ingest.store import Store
-from tests.ingest.test_damaged_store import a_folder, a_pipe, commit, itself, nowhere, whole  # noqa: F401
+from tests.ingest.test_damaged_store import commit, whole  # noqa: F401
+from tests.no_files import a_folder, a_pipe, itself, nowhere
 
 pytestmark = pytest.mark.timeout(300)
 MORE = ("beside/verdicts/.lock", "requests", "directives", "fleet", "sketches", "missions", "vectors", "quarantine/x")

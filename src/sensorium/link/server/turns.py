@@ -19,7 +19,7 @@ class Turns:
     def wait(self, session: ServerSession) -> Claim:
         """It has offered what has no place; what it may have."""
         self._since.setdefault(session, 0)
-        return Claim.LONG if session in self._long else Claim.USUAL
+        return self._claim(session)
 
     def leave(self, session: ServerSession) -> None:
         """It waits no more, if it did."""
@@ -38,16 +38,22 @@ class Turns:
         heapify(turns)
         while turns:
             had, turn, session = heappop(turns)
-            if places.of(session.identity) == had:
+            key = session.identity
+            if places.hopeless(key, Claim.LONG):  # and so it is for all the others, who have no fewer
+                return
+            if places.of(key) == had and not places.hopeless(key, self._claim(session)):
                 yield session
-            if places.of(session.identity) > had and session in self._since:
-                heappush(turns, (places.of(session.identity), turn, session))
+            if places.of(key) > had and session in self._since:
+                heappush(turns, (places.of(key), turn, session))
 
     def now_long(self, now_ns: int) -> list[ServerSession]:
-        """Those that have waited for long by now; looked at every second or so."""
+        """Those that have waited for long by now; looked at some times a second."""
         for session, since_ns in self._since.items():
             if not since_ns or session.held or self._places.of(session.identity):
                 self._since[session] = now_ns
             elif now_ns - since_ns >= self._long_ns:
                 self._long.add(session)
         return list(self._long)
+
+    def _claim(self, session: ServerSession) -> Claim:
+        return Claim.LONG if session in self._long else Claim.USUAL
