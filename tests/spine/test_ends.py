@@ -102,7 +102,8 @@ def test_a_signal_while_a_sensor_is_being_opened_ends_in_peace(
     assert "while sensor 'stuck' was being opened" in agent.err
     assert "2 episodes wait in the spool" in agent.out
     assert [path.read_bytes() for path in site.spooled("rig-1")] == before
-    assert [told()[0], told()[-1], told().count(b"STOPPING=1")] == [b"READY=1", b"STOPPING=1", 1]
+    heard = [word for word in told() if word != b"WATCHDOG=1"]  # which a stop that takes its time goes on to say
+    assert heard == [b"READY=1", b"STOPPING=1"]
 
 
 def test_a_sensor_that_is_away_at_the_end_makes_exit_1(site: Site, odd: Any) -> None:

@@ -1,6 +1,7 @@
 """A disk in trouble under the recorder: capture stands or goes on, never ends by it, and every sample is counted."""
 
 import errno
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -93,10 +94,18 @@ def test_capture_does_not_go_on_before_what_was_cut_is_sealed(
     made = recorder(spool, pool, Interval(10 * SECOND))
     assert add(made, rows(0, 100)) is None
     disk.trouble(0, FOR_LONG, errno.EIO)
-    rest = add(made, rows(SECOND, 100))
-    for _ in range(10):
+    blocks = (rows(second * SECOND, 100) for second in itertools.count(1))
+    rest = add(made, next(blocks))
+
+    def goes_on() -> str:
+        nonlocal rest
         made.tick(None)
-        rest = add(made, rest, again=True) if rest is not None else add(made, rows(2 * SECOND, 25))
+        rest = add(made, next(blocks)) if rest is None else add(made, rest, again=True)
+        return made.full
+
+    wait_for(goes_on, "capture to stand")
+    for _ in range(10):
+        goes_on()
     assert made.full
     assert len([line for line in caplog.messages if line.startswith("capture")]) == 1
     disk.works()
