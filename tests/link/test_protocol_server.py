@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from sensorium.errors import PeerViolation, StoreError
 from sensorium.link import wire
-from sensorium.link.server.credit import FIRST_BYTES, QUANTUM_BYTES, CreditPool
 from sensorium.link.server.jobs import UNSEEN, Begin, Commit, Drop, LookUp, NoteDiscards
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.messenger import HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
-from sensorium.link.server.session import ServerSession
-from sensorium.link.server.transfer import Transfer, TransferState
+from sensorium.link.server.transfer import Transfer
 
 SECOND = 1_000_000_000
 
@@ -92,71 +90,6 @@ def test_data_beyond_the_credit_or_the_limits_ends_the_session_and_nothing_is_wr
     assert not peer.link.sessions
     assert peer.link.pool.outstanding == 0
     assert peer.link.out.counters["violations"] == 1
-
-
-@pytest.mark.parametrize("of_one_key", [1, 5])
-def test_the_pool_is_shared_evenly_by_the_keys_that_want_more_than_there_is(of_one_key: int) -> None:
-    """And as much is left for one that comes."""
-    size = (256 << 20) - 12345
-    pool = CreditPool(size)
-    for tenth in range(100):  # of a second, in which nothing waited
-        pool.read(tenth * 100_000_000, drained=True)
-    offer = wire.Offer(session=1, episode=bytes(16), ordinal=0, size=1 << 40)
-    sessions = []
-    for number in range(20 * of_one_key):
-        key = f"d-{number % 20}"
-        transfer = Transfer(offer, (key, "s", 0), key, 0, state=TransferState.TAKING)
-        session = ServerSession(number, b"r", f"{key}/k", key, key, "s", 0, 0, limit=1 << 30, taken=1 << 30)
-        session.offers[offer.episode] = transfer
-        sessions.append(session)
-        pool.touch(session)
-    assert pool.turn() == sessions
-    held = [sum(session.outstanding for session in sessions[key::20]) for key in range(20)]
-    assert held == [size // 21] * 20
-    assert pool.outstanding == sum(held)
-    each = [session.outstanding for session in sessions]
-    assert max(each) - min(each) <= QUANTUM_BYTES
-    pool.used(sessions[0], each[0])
-    for session in sessions[1::20]:
-        pool.close(session)
-    pool.turn()
-    held = [sum(session.outstanding for session in sessions[key::20]) for key in range(20)]
-    assert held[1] == 0
-    assert max(held) <= size // 20
-    assert sum(held) == pool.outstanding
-
-
-@pytest.mark.parametrize("keys", [1, 20])
-def test_what_waits_in_bulk_that_is_never_drained_is_a_tenth_of_a_second_of_it(keys: int) -> None:
-    """Or whoever comes sees the delay of a slow link, and stays as small as one. Of one key alone nobody waits for."""
-    size = 256 << 20
-    pool = CreditPool(size)
-    offer = wire.Offer(session=1, episode=bytes(16), ordinal=0, size=1 << 40)
-    sessions = []
-    for number in range(keys):
-        key = f"d-{number}"
-        session = ServerSession(number, b"r", f"{key}/k", key, key, "s", 0, 0, limit=1 << 30, taken=1 << 30)
-        session.offers[offer.episode] = Transfer(offer, (key, "s", 0), key, 0, state=TransferState.TAKING)
-        sessions.append(session)
-        pool.touch(session)
-    pool.turn()
-    most = min(size // (keys + 1), size // 8)
-    first = most if keys == 1 else FIRST_BYTES // keys
-    assert {session.outstanding for session in sessions} == {first}
-    pool.read(1, drained=False)
-
-    def read(hundredths: range, *, drained: bool) -> None:
-        for at in hundredths:
-            for session in sessions:
-                pool.used(session, min(session.outstanding, (2 << 20) // keys))  # 200 MiB a second
-            pool.read(at * 10_000_000, drained=drained and at % 10 == 5)
-            pool.turn()
-
-    read(range(400), drained=True)
-    assert {session.outstanding for session in sessions} == {most}
-    read(range(400, 600), drained=False)
-    waiting = sum(session.outstanding for session in sessions)
-    assert waiting == (most if keys == 1 else pytest.approx(20 << 20, rel=0.2))
 
 
 def test_one_key_of_many_sessions_that_hoards_its_credit_leaves_another_its_own() -> None:

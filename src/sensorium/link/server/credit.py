@@ -6,7 +6,9 @@ sessions of a key together no more than leaves as much for each other key that h
 
 Where the server is what all wait for, credit is a queue in its memory, and whoever comes to a long one stays small: it
 sees a delay as of a slow link, which it may not fill. So several keys begin with little, have more while bulk is
-drained again and again, as on a long way, and where it is not, together what keeps the server busy.
+drained again and again, as on a long way, and where it is not, together what keeps the server busy. Divided among many
+that would be crumbs, each a message, an answer and a wake at both ends: so of many some have a whole quantum, by turns.
+What is not used for a while, on a slow link or for spite, keeps nobody's turn from him.
 """
 
 from collections import deque
@@ -16,14 +18,17 @@ from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
 LOOK_NS = 100_000_000
+UNUSED_NS = 500_000_000
 LEAST_BYTES, FIRST_BYTES = 4 << 20, 32 << 20
 
 
 @dataclass(eq=False)
 class KeyShare:
-    """What the sessions of one key hold of the pool, and those that want more, in their turn."""
+    """What the sessions of one key hold of the pool, and those that want more, in their turn; `lately` of it was given
+    since the last look at what is not used."""
 
     outstanding: int = 0
+    lately: int = 0
     deficit: int = 0
     waiting: dict[ServerSession, None] = field(default_factory=dict)
 
@@ -36,6 +41,7 @@ class CreditPool:
         self.outstanding = 0
         self._room = min(size, FIRST_BYTES)
         self._looked_ns, self._drained, self._read = 0, False, 0
+        self._unused, self._unused_ns = 0, 0
         self._keys: dict[str, KeyShare] = {}
         self._ring: deque[KeyShare] = deque()
         self._changed: dict[int, ServerSession] = {}
@@ -81,13 +87,16 @@ class CreditPool:
             self._forget(session.identity)
         session.limit = session.taken
 
-    def turn(self) -> list[ServerSession]:
+    def turn(self, now_ns: int) -> list[ServerSession]:
         """Give out what is free, a quantum a key and round; the sessions whose figures changed."""
-        idle = 0
-        most = self.size // (len(self._keys) + 1)
-        if len(self._keys) > 1:
-            most = min(most, self._room // len(self._keys))
-        while self._ring and idle < len(self._ring) and self.outstanding < self.size:
+        idle, keys = 0, len(self._keys)
+        most, bound = self.size // (keys + 1), self.size
+        if keys > 1:
+            if self._room < keys * QUANTUM_BYTES:
+                self._look_for_unused(now_ns)
+                bound = min(bound, self._room + self._unused)
+            most = min(most, max(self._room // keys, QUANTUM_BYTES))
+        while self._ring and idle < len(self._ring) and self.outstanding < bound:
             share = self._ring[0]
             granted = self._give(share, min(most - share.outstanding, self.size - self.outstanding))
             if share.waiting:
@@ -100,6 +109,14 @@ class CreditPool:
         for session in changed:
             self._forget(session.identity)
         return changed
+
+    def _look_for_unused(self, now_ns: int) -> None:
+        if now_ns - self._unused_ns < UNUSED_NS:
+            return
+        self._unused, self._unused_ns = 0, now_ns
+        for share in self._keys.values():
+            self._unused += max(0, share.outstanding - share.lately)
+            share.lately = 0
 
     def _give(self, share: KeyShare, free: int) -> int:
         """Give of `free` bytes what a key's deficit allows, to its sessions in their turn; how much it was."""
@@ -120,6 +137,7 @@ class CreditPool:
             given += grant
             share.deficit -= grant
             share.outstanding += grant
+            share.lately += grant
             self.outstanding += grant
             self._changed[session.number] = session
             if grant < needed:

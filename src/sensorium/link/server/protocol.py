@@ -312,7 +312,7 @@ class ServerLink:
         if now_ns >= self._next_sweep_ns:
             self._next_sweep_ns = now_ns + SECOND_NS // 4
             self._sweep(now_ns)
-        for session in self.pool.turn():
+        for session in self.pool.turn(now_ns):
             self.out.say(session, wire.Credit(session=session.number, limit=session.limit, taken=session.taken))
 
     def _sweep(self, now_ns: int) -> None:
