@@ -80,12 +80,12 @@ def named_devices(store: Path, names: Sequence[str], *, unknown: bool = False) -
 
 def namesakes(store: Path, names: Sequence[str]) -> list[str]:
     """Of which of these names there is more than one device, as each of them said last, a line each."""
-    found = {each.device: each for each in reports(store) if each.also}
+    found = {each.device: each.namesakes for each in reports(store) if each.namesakes}
     return [
-        f"{name}: more than one device has this name (spools {', '.join([each.spool_id, *each.also])}); each is asked"
+        f"{name}: more than one device has this name (spools {', '.join(spools)}); each is asked"
         " until that expires, and answers for itself"
         for name in names
-        if (each := found.get(name)) is not None
+        if (spools := found.get(name)) is not None
     ]
 
 

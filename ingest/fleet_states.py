@@ -1,12 +1,22 @@
 """What devices say of their state, kept in the store: the last of each, and a bounded history."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, LEFT, MOST_HISTORY_BYTES, SILENT_S, DeviceReport
+from sensorium.corpus.device_report import (
+    BEFORE,
+    FLEET,
+    HISTORY,
+    LEFT,
+    MOST_HISTORY_BYTES,
+    SILENT_S,
+    DeviceReport,
+    report_of,
+)
 from sensorium.episode import durable
 from sensorium.ingest.admission import MAX_DEPTH, extent
 from sensorium.ingest.store import Store
@@ -16,6 +26,8 @@ HISTORY_EVERY_S = 60.0
 """So often a report goes into the history, and whenever the device is in another state than before."""
 MOST_OTHERS = 8
 """Of so many others of one name what they said last is kept."""
+SILENT_SHOWN_S = 86_400.0
+"""So long is shown that one of several of a name is silent: nobody says that one is no more."""
 
 
 class FleetStates:
@@ -26,7 +38,7 @@ class FleetStates:
         self._kept: dict[str, tuple[float, str]] = {}
         self._spools: dict[str, dict[str, tuple[float, float]]] = {}
         self._namesakes: dict[str, dict[str, DeviceReport]] = {}
-        """Of names that several devices have, what each spool said last."""
+        """By name, what each spool said last where several devices have it; empty where one has."""
 
     def keep(self, heard: Reported) -> None:
         """Keep what a device says; a report that is too long, too deep or none that JSON can say is not kept."""
@@ -81,16 +93,27 @@ class FleetStates:
         return others
 
     def _said_beside(self, report: DeviceReport) -> tuple[DeviceReport, ...]:
-        """What others of its name said last; what this one says is kept for them."""
-        lately = self._spools[report.device].keys() | {report.spool_id}
-        if len(lately) == 1:
-            self._namesakes.pop(report.device, None)
-            return ()
-        before = self._namesakes.get(report.device, {})
-        others = [each for spool, each in before.items() if spool in lately and spool != report.spool_id]
+        """What others of its name said last: who report now, and who fell silent beside another, for a day; what this
+        one says is kept for them."""
+        lately = self._spools[report.device].keys()
+        others = [
+            each
+            for spool, each in self._before(report.device).items()
+            if spool != report.spool_id and (spool in lately or _fell_silent(each, report.heard_ns))
+        ]
         newest = sorted(others, key=lambda each: each.heard_ns)[-MOST_OTHERS:]
-        self._namesakes[report.device] = {each.spool_id: each for each in (*newest, report)}
-        return tuple(each for each in newest if each.spool_id in report.also)
+        several = newest or len(lately | {report.spool_id}) > 1
+        self._namesakes[report.device] = {each.spool_id: each for each in (*newest, report)} if several else {}
+        return tuple(each for each in newest if each.spool_id in report.also or each.spool_id not in lately)
+
+    def _before(self, device: str) -> Mapping[str, DeviceReport]:
+        """What is known of those of a name; an ingest that was started again reads what it kept."""
+        if (known := self._namesakes.get(device)) is not None:
+            return known
+        said = None
+        with contextlib.suppress(OSError):
+            said = report_of(durable.read_whole(FLEET / f"{device}.json", dir_fd=self._store.fd))
+        return {} if said is None else {each.spool_id: each for each in (said, *said.others)}
 
     def _add(self, device: str, line: bytes) -> None:
         """The history is two files: when one is full it takes the place of the other."""
@@ -102,6 +125,11 @@ class FleetStates:
             durable.rename(path, FLEET / f"{device}{HISTORY}{BEFORE}", dir_fd=fd)
             size = 0
         _write(path, line, size, fd)
+
+
+def _fell_silent(report: DeviceReport, now_ns: int) -> bool:
+    """Whether one that had a namesake did not say that it leaves, within the time for which that is shown."""
+    return bool(report.also) and report.state.get("state") != LEFT and report.seen_s(now_ns) < SILENT_SHOWN_S
 
 
 def _write(path: Path, data: bytes, at: int, dir_fd: int) -> None:

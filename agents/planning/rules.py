@@ -83,7 +83,7 @@ class PlanRules:
         """What can be asked of devices that are there, by name; nothing of several that have one name."""
         now_ns, found, whole = self.now_ns(), [], self.charter.plans.whole()
         for device, controls in sorted(self._controls.items()):
-            if self._reports[device].is_silent(now_ns) or self._reports[device].namesakes:
+            if self._reports[device].is_silent(now_ns) or self._reports[device].also:
                 continue
             limits = self.charter.plans
             narrowed = {name: limits.reach(name, those) for name, those in controls.items()}
@@ -98,8 +98,8 @@ class PlanRules:
         report = self._reports.get(proposal.device)
         if report is None or report.is_silent(self.now_ns()):
             return f"reach: device {proposal.device!r} is not there"[:200]
-        if namesakes := report.namesakes:
-            several = f"more than one device has this name (spools {', '.join(namesakes)}), and each would do it"
+        if report.also:  # one that is silent since may be no more
+            several = f"more than one device has this name (spools {', '.join(report.namesakes)}), and each would do it"
             return f"reach: device {proposal.device!r}: {several}; give each a key, and a name of its own"
         try:
             plan = asked_plan(proposal, self.seconds)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sensorium.cli.main import app
 from sensorium.corpus import device_report
 from sensorium.corpus.device_report import DeviceReport
-from sensorium.corpus.fleet import history, reports, wrong
+from sensorium.corpus.fleet import history, namesakes, reports, wrong
 from sensorium.ingest import fleet_states
 from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
@@ -83,7 +83,8 @@ def test_two_devices_of_one_name_are_said_and_a_spool_that_was_replaced_is_none(
 
 
 def test_of_devices_of_one_name_each_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while another joins, and until one is silent; none holds what others hold, and no more than a bound."""
+    """Also while another joins, and of one that is silent since when, for a day; none holds what others hold, and no
+    more than a bound."""
     now_s = 1000.0
 
     def rows() -> dict[str, Any]:
@@ -109,9 +110,23 @@ def test_of_devices_of_one_name_each_has_a_row(tmp_path: Path, monkeypatch: pyte
         assert rows() == {"a": 11, "b": 12, "c": 13}
         assert all(not each.others for report in reports(tmp_path) for each in report.others)
         assert all(not each.others for each in history(tmp_path, "rig-1"))
+        keep("c", 19, "left")
         keep("a", 20, after_s=30)
         keep("a", 21, after_s=30)
-        assert rows() == {"a": 21}, "the others are silent"
+        assert rows() == {"a": 21, "b": 12}, "one has left, the other is silent"
+        states = FleetStates(opened, lambda: now_s)
+        keep("a", 22)
+        assert rows() == {"a": 22, "b": 12}, "an ingest that was started again knows it"
+        (report,) = reports(tmp_path)
+        assert (report.also, [each.spool_id for each in report.others]) == ((), ["b"])
+        (other,) = report.others
+        assert wrong(other, other.heard_ns + 36 * SECOND)[0].startswith("silent since ")
+        assert "rig-1 (a)" in CliRunner().invoke(app, ["fleet", str(tmp_path)]).output
+        assert (found := namesakes(tmp_path, ["rig-1"]))
+        assert "(spools a, b)" in found[0]
+        monkeypatch.setattr(fleet_states, "SILENT_SHOWN_S", 0.0)
+        keep("a", 23)
+        assert rows() == {"a": 23}
         monkeypatch.setattr(fleet_states, "MOST_OTHERS", 2)
         for n in range(20):
             keep("abcde"[n % 5], n)

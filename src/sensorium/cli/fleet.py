@@ -100,7 +100,7 @@ def _table(store: Path) -> TextTable:
         temperature = report.number("temperature_c")
         rows.append(
             (
-                f"{report.device} ({report.spool_id})" if report.also else report.device,
+                f"{report.device} ({report.spool_id})" if report.namesakes else report.device,
                 report.said_state(now_ns),
                 _ago(report.seen_s(now_ns)) if report.heard_ns else "never",
                 "; ".join(wrong(report, now_ns)),
