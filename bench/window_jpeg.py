@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,17 +48,8 @@ def in_one_thread(episode: Episode, start: int) -> Array:
 
 def filmed(taken: Clip, codec: str, path: Path) -> Read:
     """The clip in a video file, and what reads a window of it."""
-    name, options = CODECS[codec]
-    height, width = taken.frames.shape[1:3]
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream(name, rate=RATE_HZ, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, RATE_HZ)
-        for number, frame in enumerate(taken.frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
-            picture.pts = number
-            film.mux(stream.encode(picture))
-        film.mux(stream.encode())
+    with ThreadPoolExecutor(1) as aside:  # whose thread goes with it: SVT-AV1 makes it one of real time, where it may
+        aside.submit(_film, taken, codec, path).result()
 
     def read(start: int) -> Array:
         out = np.empty((FRAMES, *taken.frames.shape[1:]), np.uint8)
@@ -73,6 +65,20 @@ def filmed(taken: Clip, codec: str, path: Path) -> Read:
         return out
 
     return read
+
+
+def _film(taken: Clip, codec: str, path: Path) -> None:
+    name, options = CODECS[codec]
+    height, width = taken.frames.shape[1:3]
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(name, rate=RATE_HZ, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, RATE_HZ)
+        for number, frame in enumerate(taken.frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
+            picture.pts = number
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode())
 
 
 def _frames(film: "av.container.InputContainer", stream: "av.VideoStream") -> Iterator[tuple[int, "av.VideoFrame"]]:

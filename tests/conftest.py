@@ -30,6 +30,15 @@ def _signals_of_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def _urgent_as_before() -> Iterator[None]:
+    """A library may make the thread that calls it one of real time, as SVT-AV1 does for root: the tests behind it, and
+    all that they start, would keep whatever is beside them from running."""
+    former = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == former, "the thread of all tests is scheduled in another way than before"
+
+
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """The folder of real recordings; tests that need it are skipped where it is absent."""
