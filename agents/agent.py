@@ -86,14 +86,16 @@ class Agent:
         """Collect until the end; True if nothing is left in the spool.
 
         Raises:
-            SensoriumError: it could not begin, cannot go on, at the end a sensor was away or had failed, the spool
-                took nothing, or an episode was rejected or cannot be sealed; the state is `failed`.
+            SensoriumError: it could not begin, cannot go on, an episode cannot be sealed, or, unless collecting was
+                ended by `stop` with a bound, at the end a sensor was away or had failed, the spool took nothing, or
+                an episode was rejected; the state is `failed`.
         """
         delivered = False
         try:
             with ExitStack() as stack:
                 try:
                     wrong = [] if self._only_deliver else self._collect(stack)
+                    told = self._orders.hurried and not self._only_deliver
                     delivery = self._delivery or self._deliver(stack)
                     self._orders.end_changes()
                     if delivery.carrying is not None:
@@ -101,7 +103,10 @@ class Agent:
                     self._state = "draining"
                     delivered = delivery.drain(self._drain_s, self._orders, while_it_moves=self._only_deliver)
                     self._state = "done"
-                    _raise_for([*wrong, *delivery.complaints()])
+                    unsealed, rejected = delivery.unsealed(), delivery.rejected()
+                    if told:
+                        _say([*wrong, *rejected])
+                    _raise_for(unsealed if told else [*wrong, *unsealed, *rejected])
                 except BaseException as error:
                     self._watch.tell(error)
                 if self._watch.failure is not None:
@@ -241,6 +246,12 @@ class Agent:
         delivery.reports = Reporting(self.status, delivery.spool.path, lambda: now().mission.name, lambda: labels)
         delivery.start()
         return delivery
+
+
+def _say(clauses: list[str]) -> None:
+    """What is wrong, and no failure of a run that was told to end and did."""
+    for clause in clauses:
+        log.warning("as it ends: %s", clause)
 
 
 def _raise_for(clauses: list[str]) -> None:

@@ -151,19 +151,18 @@ class Delivery:
             "plans": {} if self.carrying is None else self.carrying.status(),
         }
 
-    def complaints(self) -> list[str]:
-        """What became of episodes that should not have, a clause for each kind."""
-        found = []
+    def unsealed(self) -> list[str]:
+        """A clause, if there are episodes that should have been sealed and are not."""
         pending = (*self.spool.waiting(), *self.spool.holding.all())
-        if growing := sum(not waiting.sealed for waiting in pending):
-            found.append(
-                f"{many(growing, 'episode')} in {self.spool.path} could not be sealed; the next start does that"
-            )
-        if rejected := self._link_stats().get("rejected"):
-            found.append(
-                f"the ingest rejected {many(rejected, 'episode')}; `sensorium spool {self.spool.path}` says why"
-            )
-        return found
+        if not (growing := sum(not waiting.sealed for waiting in pending)):
+            return []
+        return [f"{many(growing, 'episode')} in {self.spool.path} could not be sealed; the next start does that"]
+
+    def rejected(self) -> list[str]:
+        """A clause, if the ingest has rejected episodes."""
+        if not (rejected := self._link_stats().get("rejected")):
+            return []
+        return [f"the ingest rejected {many(rejected, 'episode')}; `sensorium spool {self.spool.path}` says why"]
 
     def close(self) -> None:
         """End the uplink, then close the spool; what is in it stays for the next run."""

@@ -115,6 +115,20 @@ def test_a_sensor_that_is_away_at_the_end_makes_exit_1(site: Site, odd: Any) -> 
     sealed(site)
 
 
+@pytest.mark.parametrize("lives", [(["open:raise:TypeError"],), ([30, "raise:ValueError"], ["open:raise:TypeError"])])
+def test_after_a_signal_a_sensor_that_is_absent_or_away_is_said_and_no_failure(
+    site: Site, odd: Any, lives: tuple[list[int | str], ...]
+) -> None:
+    """Nobody waits for it any more, all that came is sealed, and systemd is not told that the unit has failed."""
+    sensors = {"bad": odd(*lives), "good": odd([100_000])}
+    agent = site.start("collect", site.device("rig-1", sensors, 1), "--local")
+    wait_for(lambda: len(site.spooled("rig-1")) >= 2, "two episodes")
+    ends(agent, signal.SIGTERM, expect=0)
+    sealed(site)
+    assert "as it ends: sensor 'bad' is away: " in agent.err
+    assert "bad is away: " in agent.out
+
+
 def test_a_told_wait_holds_for_signals_too(site: Site, told: Callable[[], list[bytes]]) -> None:
     device = site.device("rig-1", {"sim": sim(pace=1.0)}, 1)
     agent = site.start("collect", device, "--local", "--drain", 1.5)
