@@ -190,7 +190,10 @@ class BulkPump:
             while not shared.stop.is_set():
                 if poller.poll(SETTLE_MS if untold else POLL_MS):
                     untold = self._receive(untold)
-                elif untold:
+                    continue
+                with shared.lock:  # what is out now is with devices, or on its way
+                    shared.link.pool.read(time.monotonic_ns(), drained=True)
+                if untold:
                     untold = 0
                     shared.wake.set()
         finally:

@@ -9,6 +9,7 @@ import pytest
 import zmq
 
 from sensorium.ingest.pumps import AT_ONCE, BulkPump, ControlPump, Shared
+from sensorium.ingest.sockets import Router
 from sensorium.ingest.staging import Staging
 from sensorium.link import wire
 from sensorium.link.server.allowance import Allowance
@@ -172,3 +173,24 @@ def test_control_is_taken_in_its_order_with_what_is_not_understood(bench: Bench)
     said = [message for _, message in bench.link.take_messages()]
     assert isinstance(said[0], wire.ProbeReply)
     assert [message.code for message in said[1:] if isinstance(message, wire.Error)] == ["violation", "session"]
+
+
+def test_bulk_that_is_found_empty_is_told_to_the_pool(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who hoards credit, and sends nothing, would seem to be read from."""
+    told = threading.Event()
+
+    def read(_: int, *, drained: bool) -> None:
+        if drained:
+            told.set()
+
+    monkeypatch.setattr(bench.link.pool, "read", read)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = Router(context, zmq.ROUTER)
+    pump = threading.Thread(target=BulkPump(bench.shared, socket).run)
+    pump.start()
+    try:
+        assert told.wait(60)
+    finally:
+        bench.shared.stop.set()
+        pump.join()
+        context.destroy(linger=0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.link import wire
-from sensorium.link.server.credit import FIRST_BYTES, QUANTUM_BYTES, UNUSED_NS, CreditPool
+from sensorium.link.server.credit import FIRST_BYTES, LEAST_BYTES, QUANTUM_BYTES, SMALL_BYTES, UNUSED_NS, CreditPool
 from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import Transfer, TransferState
 
@@ -17,9 +17,9 @@ QUICK = 1 << 30
 """What a session has delivered that was quick."""
 
 
-def wanting(pool: CreditPool, key: str, number: int, delivered: int = QUICK) -> ServerSession:
-    """A session of `key` that has more to send than there is of anything."""
-    offer = wire.Offer(session=number, episode=number.to_bytes(16, "big"), ordinal=0, size=1 << 40)
+def wanting(pool: CreditPool, key: str, number: int, delivered: int = QUICK, size: int = 1 << 40) -> ServerSession:
+    """A session of `key` that has more to send than there is of anything, or so much."""
+    offer = wire.Offer(session=number, episode=number.to_bytes(16, "big"), ordinal=0, size=size)
     session = ServerSession(number, b"r", f"{key}/k", key, key, "s", 0, 0, limit=delivered, taken=delivered)
     session.offers[offer.episode] = Transfer(offer, (key, "s", 0), key, 0, state=TransferState.TAKING)
     pool.touch(session)
@@ -110,7 +110,7 @@ def test_what_is_used_soon_after_it_was_given_counts_however_long_that_goes_on()
 
 
 def test_who_comes_where_many_hold_credit_that_they_do_not_use_has_its_own_within_a_second() -> None:
-    """Also if nobody sends anything meanwhile."""
+    """Also if nobody sends anything meanwhile, and bulk is looked at in vain."""
     pool = CreditPool(SIZE)
     hoarders = [wanting(pool, f"h-{number}", number, delivered=0) for number in range(60)]
     pool.turn(1)
@@ -118,7 +118,9 @@ def test_who_comes_where_many_hold_credit_that_they_do_not_use_has_its_own_withi
     honest = wanting(pool, "honest", 1000)
     pool.turn(2)
     assert not honest.outstanding
+    pool.read(2, drained=True)
     pool.turn(2 + UNUSED_NS)  # until now it could be on its way
+    pool.read(3 + UNUSED_NS, drained=True)
     pool.turn(2 + 2 * UNUSED_NS)
     assert honest.outstanding == QUANTUM_BYTES
     assert max(hoarder.outstanding for hoarder in hoarders) == QUANTUM_BYTES
@@ -157,3 +159,58 @@ def test_what_is_used_comes_back_to_all_alike_whatever_others_hold(
     used = [session.taken - QUICK for session in sessions]
     assert max(used) - min(used) <= 4 * QUANTUM_BYTES + max(used) // 4
     assert sum(used) >= a_step * 100 * (seconds - 3), "within three seconds they had what they could use"
+
+
+@pytest.mark.parametrize("a_step", [20_000, 80_000, 2_000_000])
+def test_what_waits_in_bulk_for_long_is_not_unused(a_step: int) -> None:
+    """A server that reads 2 MB a second takes seconds for what it gave: else it gave ever more, and it to the same."""
+    pool = CreditPool(SIZE)
+    sessions = [wanting(pool, f"d-{number}", number) for number in range(64)]
+    bulk: deque[tuple[ServerSession, int]] = deque()
+    sent = dict.fromkeys(sessions, QUICK)
+    message = QUANTUM_BYTES // 8
+    left = 0
+    for at in range(1, 1000 + 200_000_000 // a_step):
+        now_ns = at * 10_000_000
+        for session in pool.turn(now_ns):  # each sends all that it may at once
+            while size := min(message, session.limit - sent[session]):
+                bulk.append((session, size))
+                sent[session] += size
+        left = min(left, 0) + a_step
+        while bulk and left > 0:
+            session, size = bulk.popleft()
+            pool.used(session, size)
+            left -= size
+        pool.read(now_ns, drained=not bulk)
+    assert sum(size for _, size in bulk) <= max(LEAST_BYTES, 12 * a_step) + QUANTUM_BYTES
+    used = [session.taken - QUICK for session in sessions]
+    assert min(used) >= max(used) / 2
+
+
+def test_who_has_little_to_send_waits_for_nobodys_quantum() -> None:
+    """But of each key that is a little at a time, and no more than that however often it asks."""
+    pool = CreditPool(SIZE)
+    pool.turn(UNUSED_NS)
+    for number in range(64):
+        wanting(pool, f"d-{number}", number)
+    pool.turn(UNUSED_NS)
+    assert pool.outstanding == FIRST_BYTES
+    given = 0
+    for number in range(20):
+        small = wanting(pool, "small", 1000 + number, size=SMALL_BYTES // 4)
+        pool.turn(UNUSED_NS)
+        given += small.outstanding
+        for transfer in small.offers.values():
+            transfer.accepted += small.outstanding
+        pool.used(small, small.outstanding)
+    assert given == SMALL_BYTES
+
+
+def test_many_that_have_little_to_send_leave_the_others_their_turn() -> None:
+    pool = CreditPool(SIZE)
+    pool.turn(UNUSED_NS)
+    large = [wanting(pool, f"d-{number}", number) for number in range(8)]
+    small = [wanting(pool, f"s-{number}", 1000 + number, size=SMALL_BYTES) for number in range(1000)]
+    pool.turn(UNUSED_NS)
+    assert sum(session.outstanding for session in small) == QUANTUM_BYTES
+    assert min(session.outstanding for session in large) > 0

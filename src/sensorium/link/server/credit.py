@@ -8,17 +8,19 @@ Where the server is what all wait for, credit is a queue in its memory, and whoe
 sees a delay as of a slow link, which it may not fill. So several keys begin with little, have more while bulk is
 drained again and again, as on a long way, and where it is not, together what keeps the server busy. Divided among many
 that would be crumbs, each a message, an answer and a wake at both ends: so of many some have a whole quantum, by turns.
-What is not used for a while, on a slow link or for spite, keeps nobody's turn from him.
+What is not used for a while, on a slow link or for spite, keeps nobody's turn from him. Who has little to send waits
+for nobody's quantum: such have theirs first, of each key a little in that while, and together never all there is.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
+SMALL_BYTES = 1 << 17
 LOOK_NS = 100_000_000
-UNUSED_NS = 500_000_000
+UNUSED_NS, STILL_NS = 200_000_000, 10_000_000_000
 LEAST_BYTES, FIRST_BYTES = 4 << 20, 32 << 20
 
 
@@ -42,7 +44,10 @@ class CreditPool:
         self._room = min(size, FIRST_BYTES)
         self._looked_ns, self._drained, self._read = 0, False, 0
         self._unused, self._unused_ns = 0, 0
+        self._unread, self._emptied = 0, False
         self._keys: dict[str, KeyShare] = {}
+        self._small: dict[str, KeyShare] = {}
+        self._given_small: Counter[str] = Counter()
         self._ring: deque[KeyShare] = deque()
         self._changed: dict[int, ServerSession] = {}
 
@@ -53,7 +58,11 @@ class CreditPool:
         if share is None:
             share = self._keys[session.identity] = KeyShare()
         if not share.waiting:
-            self._ring.append(share)
+            wants = max(share.outstanding, self._given_small[session.identity]) + session.demand
+            if wants <= SMALL_BYTES:
+                self._small[session.identity] = share
+            else:
+                self._ring.append(share)
         share.waiting[session] = None
 
     def used(self, session: ServerSession, size: int) -> None:
@@ -61,12 +70,14 @@ class CreditPool:
         session.used(size)
         self.outstanding -= size
         self._read += size
+        self._unread -= size
         self.touch(session)
         self._keys[session.identity].outstanding -= size
 
     def read(self, now_ns: int, *, drained: bool) -> None:
-        """Bulk was read, and `drained` if nothing was left in it since the last time."""
+        """Bulk was read, and `drained` if nothing was left in it since the last time; also if there was nothing."""
         self._drained |= drained
+        self._emptied |= drained
         if now_ns - self._looked_ns >= LOOK_NS:
             if self._drained:
                 self._room = min(self.size, self._room + self._room // 4)
@@ -82,7 +93,7 @@ class CreditPool:
             self.outstanding -= session.outstanding
             share.outstanding -= session.outstanding
             share.waiting.pop(session, None)
-            if not share.waiting and share in self._ring:
+            if not share.waiting and self._small.pop(session.identity, None) is None and share in self._ring:
                 self._ring.remove(share)
             self._forget(session.identity)
         session.limit = session.taken
@@ -91,11 +102,12 @@ class CreditPool:
         """Give out what is free, a quantum a key and round; the sessions whose figures changed."""
         idle, keys = 0, len(self._keys)
         most, bound = self.size // (keys + 1), self.size
+        self._look_for_unused(now_ns)
         if keys > 1:
             if self._room < keys * QUANTUM_BYTES:
-                self._look_for_unused(now_ns)
                 bound = min(bound, self._room + self._unused)
             most = min(most, max(self._room // keys, QUANTUM_BYTES))
+        self._serve_small(most)
         while self._ring and idle < len(self._ring) and self.outstanding < bound:
             share = self._ring[0]
             granted = self._give(share, min(most - share.outstanding, self.size - self.outstanding))
@@ -110,10 +122,30 @@ class CreditPool:
             self._forget(session.identity)
         return changed
 
+    def _serve_small(self, most: int) -> None:
+        given = 0
+        while self._small and given < QUANTUM_BYTES:  # and then it is the others' turn
+            key = next(iter(self._small))
+            share = self._small.pop(key)
+            free = min(SMALL_BYTES, most) - max(share.outstanding, self._given_small[key])
+            grant = self._give(share, min(free, self.size - self.outstanding))
+            given += grant
+            self._given_small[key] += grant
+            if share.waiting:
+                self._ring.append(share)
+
     def _look_for_unused(self, now_ns: int) -> None:
-        if now_ns - self._unused_ns < UNUSED_NS:
+        """Of what had been given by the last look, see what was not used since.
+
+        What waits in bulk is not that, however long it does where the server is slow. So this is seen once whatever
+        could wait there then was read: bulk was found empty, or as many bytes came as there was credit.
+        """
+        since_ns = now_ns - self._unused_ns
+        if since_ns < UNUSED_NS or not (self._emptied or self._unread <= 0 or since_ns >= STILL_NS):
             return
+        self._unread, self._emptied = self.outstanding, False
         self._unused, self._unused_ns = 0, now_ns
+        self._given_small.clear()
         for share in self._keys.values():
             self._unused += max(0, share.outstanding - share.lately)
             share.lately = 0
