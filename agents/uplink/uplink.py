@@ -16,6 +16,7 @@ from sensorium.agents.uplink.budget import Budget
 from sensorium.agents.uplink.obeys import Obeys, Reports, pass_on, report, tell
 from sensorium.agents.uplink.sockets import Address, Socket, Sockets, refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
+from sensorium.agents.uplink.told_sessions import ToldSessions
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import PeerViolation, SensoriumError, SpoolError, ThreadDied
 from sensorium.link import wire
@@ -81,9 +82,9 @@ class Uplink:
         self._thread: Thread | None = None
         self._sockets: Sockets | None = None
         self._figures = {"sent_bytes": 0, "sessions": 0, "handshakes_refused": 0}
-        self._last_error = ""
         self._passed_ns = 0
         self._seldom = SeldomLog(log)
+        self._told = ToldSessions(self._seldom)
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -112,7 +113,7 @@ class Uplink:
         return {
             "state": self._link.state.name.lower(),
             "in_flight": self._link.in_flight,
-            "last_error": self._last_error,
+            "last_error": self._told.last_error,
             "committed": self._spool_end.committed,
             "rejected": self._spool_end.rejected,
             "noted_between": self._link.noted_between,
@@ -150,8 +151,8 @@ class Uplink:
     def _broke(self, why: SensoriumError) -> None:
         if not isinstance(why, ThreadDied):  # which is said already
             log.error("%s", why)
-        self._last_error = str(why)
-        self._link.lost(self._last_error, boottime_ns())
+        self._told.last_error = str(why)
+        self._link.lost(str(why), boottime_ns())
 
     def _step(self, context: "zmq.Context[Socket]") -> None:
         link = self._link
@@ -246,7 +247,7 @@ class Uplink:
             except wire.UnknownMessage as error:
                 self._seldom.say("unknown here", f"uplink: ignored from the ingest: {error}")
             except PeerViolation as error:
-                self._link.lost(f"from the ingest: {error}", now_ns)
+                self._link.lost(f"from the ingest: {error}", now_ns, "no message")
                 return
 
     # --- jobs ----------------------------------------------------------------------------------------------------
@@ -256,19 +257,16 @@ class Uplink:
             match job:
                 case jobs.Connect():
                     self._sockets = Sockets(context, self._address, self._wake)
-                case jobs.Disconnect(why):
+                case jobs.Disconnect(why, cause):
                     if self._sockets is not None:
                         self._sockets.close()
                         self._sockets = None
-                    if why != self._last_error:
-                        log.warning("uplink: %s", why)
-                    self._last_error = why
+                    self._told.ended(why, cause)
                 case jobs.OfferAll():
                     self._figures["sessions"] += 1
-                    self._last_error = ""
+                    self._told.begun(self._address.control)
                     if self._reports is not None:
                         self._reports.begin()
-                    log.info("uplink: session with %s", self._address.control)
                 case jobs.Log(cause, text):
                     self._seldom.say(cause, f"uplink: {text}")
             if self._obeys is not None:

@@ -294,7 +294,7 @@ class Device:
                     self.silent = False
                     self.busy_until_ns = 0
                     self.server.routes[self.route] = self.from_server(self.connection)
-                case jobs.Disconnect(why):
+                case jobs.Disconnect(why, _):
                     self.gave_up.append(why)
                     self.server.routes.pop(self.route, None)
                     self.connection += 1

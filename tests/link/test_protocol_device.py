@@ -184,7 +184,7 @@ def test_two_connections_that_are_cut_are_one_loss() -> None:
     link = up()
     link.lost("the connection was cut", 0)
     link.lost("the connection was cut", 0)
-    assert link.take_jobs() == [jobs.Disconnect("the connection was cut")]
+    assert link.take_jobs() == [jobs.Disconnect("the connection was cut", "the connection was cut")]
     assert link._failures == 1
 
 

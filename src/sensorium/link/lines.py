@@ -49,8 +49,10 @@ class SeldomLog:
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._lines = log, SeldomLines()
 
-    def say(self, cause: str, text: str, level: int = logging.WARNING) -> None:
-        """Write it, or count it for the next of its cause."""
+    def say(self, cause: str, text: str, level: int = logging.WARNING) -> bool:
+        """Write it, or count it for the next of its cause; whether it was written."""
         self._lines.say("", cause, text, time.monotonic_ns())
-        for line in self._lines.take():
+        lines = self._lines.take()
+        for line in lines:
             self._log.log(level, "%s", line)
+        return bool(lines)

@@ -21,6 +21,7 @@ from sensorium.link.operators import new_operator, read_pair
 from tests.spine.commands import wait_for
 
 TIMES = 500
+SESSIONS = 20
 SESSION = 5
 
 
@@ -39,11 +40,26 @@ class HostileIngest:
             else:
                 return
 
+    def hears(self) -> tuple[bytes, int]:
+        """HELLO: where it came from, and its nonce."""
+        while True:
+            assert self._control.poll(30_000)
+            route, frame = self._control.recv_multipart()
+            said = msgspec.msgpack.decode(frame)
+            if said["t"] == "hello":
+                return route, said["nonce"]
+
+    def ends(self, number: int) -> None:
+        """A session, which it ends for a reason of its own, after an answer that makes the device hurry."""
+        route, nonce = self.hears()
+        committed = wire.Committed(session=SESSION, episode=episode(), ordinal=number, digest=os.urandom(32))
+        last = wire.Error(session=SESSION, code=f"code{number}", reason=f"reason {number}")
+        for each in (wire.Welcome(session=SESSION, nonce=nonce), committed, last):
+            self._control.send_multipart([route, wire.encode(each)])
+
     def says(self, messages: Callable[[int], bytes]) -> None:
         """So many of them, and then that the session is over."""
-        assert self._control.poll(30_000)
-        route, frame = self._control.recv_multipart()
-        nonce = msgspec.msgpack.decode(frame)["nonce"]
+        route, nonce = self.hears()
         last = wire.Error(session=SESSION, code="session", reason="that is all")
         welcome = wire.encode(wire.Welcome(session=SESSION, nonce=nonce))
         for each in (welcome, *map(messages, range(TIMES)), wire.encode(last)):
@@ -117,6 +133,28 @@ def test_what_an_ingest_says_again_and_again_is_a_line_now_and_then(
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     ours = [each for each in said if "that is all" not in each]
     assert 1 <= len(ours) <= 1 + (time.monotonic() - began_s) / EVERY_S, ours[:5]
+
+
+def test_sessions_that_end_each_for_another_reason_are_a_line_now_and_then(
+    ingest: HostileIngest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were two lines each, of the end and of the next one."""
+    caplog.set_level(logging.INFO)
+    began_s, spool = time.monotonic(), Spool(tmp_path / "spool", "rig-1")
+    uplink = Uplink(spool, f"tcp://127.0.0.1:{ingest.port}")
+    uplink.start()
+    try:
+        for number in range(SESSIONS):
+            ingest.ends(number)
+        wait_for(lambda: f"reason {SESSIONS - 1}" in uplink.stats()["last_error"], "the last to be heard")
+    finally:
+        uplink.stop()
+        spool.close()
+    bound = 1 + (time.monotonic() - began_s) / EVERY_S
+    said = [record.getMessage() for record in caplog.records]
+    assert 1 <= sum("ended the session" in each for each in said) <= bound, said
+    assert 1 <= sum("session with" in each for each in said) <= 1 + bound, said  # one more than ends that were said
+    assert "reason 0" in next(each for each in said if "ended the session" in each)
 
 
 def test_a_cause_has_its_own_lines_and_its_level(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,9 +18,10 @@ class OfferAll:
 
 @dataclass(frozen=True)
 class Disconnect:
-    """Close both sockets, dropping what they hold; `why` is for the log."""
+    """Close both sockets, dropping what they hold; `why` is for the log, of one `cause` now and then."""
 
     why: str
+    cause: str
 
 
 @dataclass(frozen=True)

@@ -159,10 +159,10 @@ class DeviceLink:
         elif now_ns - session.heard_ns > SILENT_S * SECOND_NS:
             self.lost("the ingest fell silent", now_ns)
         elif session.in_flight and now_ns - session.progress_ns > STALL_S * SECOND_NS:
-            self.lost(f"no progress with {session.in_flight} bytes in flight", now_ns)
+            self.lost(f"no progress with {session.in_flight} bytes in flight", now_ns, "no progress")
         elif why := self._departures.unanswered(now_ns, held=self._hold is not Hold.NONE):
             self.unanswered += 1
-            self.lost(why, now_ns)
+            self.lost(why, now_ns, "no answer")
         else:
             sent_ns = session.probing.due(now_ns)
             if sent_ns is not None:
@@ -174,11 +174,14 @@ class DeviceLink:
             return self._due_ns
         return min(now_ns + SECOND_NS, self._session.probing.timer_ns)
 
-    def lost(self, why: str, now_ns: int) -> None:
-        """The session, or the attempt at one, is over (the pump calls this when a connection was cut)."""
-        self._leave(LinkEvent.LOST, why, now_ns)
+    def lost(self, why: str, now_ns: int, cause: str = "") -> None:
+        """The session, or the attempt at one, is over (the pump calls this when a connection was cut).
 
-    def _leave(self, event: LinkEvent, why: str, now_ns: int) -> None:
+        Where `why` has words that are another each time, or the other side's, `cause` is what they have in common.
+        """
+        self._leave(LinkEvent.LOST, why, now_ns, cause)
+
+    def _leave(self, event: LinkEvent, why: str, now_ns: int, cause: str = "") -> None:
         was = self.state
         if self.move(event) is was:
             return
@@ -187,7 +190,7 @@ class DeviceLink:
         self._due_ns = now_ns + int(wait_s * SECOND_NS)
         self._begin(DeviceSession())
         self._messages.clear()
-        self._jobs.append(jobs.Disconnect(why))
+        self._jobs.append(jobs.Disconnect(why, cause or why))
 
     def _greet(self, now_ns: int) -> None:
         self.move(LinkEvent.WAIT_OVER)
@@ -297,7 +300,7 @@ class DeviceLink:
             elif isinstance(message, wire.Error) and message.nonce == self._nonce:
                 self._failures = max(self._failures, 5)  # the same HELLO would get the same answer: no hurry
                 why = f"the ingest refused the session ({message.code}): {message.reason}"
-                self._leave(LinkEvent.REFUSED, why, now_ns)
+                self._leave(LinkEvent.REFUSED, why, now_ns, "refused")
         elif self.state is LinkState.UP and message.session == self._session.number:
             self._session.heard_ns = now_ns
             if isinstance(message, _ANSWERS):
@@ -365,7 +368,8 @@ class DeviceLink:
             self._jobs.append(jobs.Log("unknown there", f"the ingest does not know a message: {error.reason}"))
         elif error.episode:
             if len(error.episode) != EPISODE_ID_BYTES:
-                self.lost(f"from the ingest: ERROR {error.code!r} of an id of {len(error.episode)} bytes", now_ns)
+                why = f"from the ingest: ERROR {error.code!r} of an id of {len(error.episode)} bytes"
+                self.lost(why, now_ns, "no message")
                 return
             # Whatever it says: NaN is as good as nothing, and nothing is put off for ever.
             retry_s = min(error.retry_s, MAX_RETRY_S) if error.retry_s > MIN_RETRY_S else MIN_RETRY_S
@@ -375,4 +379,4 @@ class DeviceLink:
                 jobs.Log("put off", f"the ingest put episode {episode} off ({error.code}): {error.reason}")
             )
         else:
-            self.lost(f"the ingest ended the session ({error.code}): {error.reason}", now_ns)
+            self.lost(f"the ingest ended the session ({error.code}): {error.reason}", now_ns, "ended")
