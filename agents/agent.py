@@ -17,7 +17,7 @@ from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.collecting import Collecting
 from sensorium.agents.delivery import Delivery, holds_spool
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.directed import fleet_memory, in_force, obeying
+from sensorium.agents.directed import campaigns_in_force, fleet_memory, in_force, obeying
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.line import Lines, Parts
 from sensorium.agents.opening import OpeningStopped
@@ -163,12 +163,13 @@ class Agent:
         nothing["finished_before"] = False
         recorded = self._collecting.status() if self._collecting else nothing
         kept = self._delivery.status() if self._delivery else {"spool_bytes": 0, "ordinals": {}, "link": {}}
-        full = recorded.pop("full")
+        full, now = recorded.pop("full"), self.device if self._delivery is None else in_force(self._delivery)
         return {
             "device": self.device.device,
             "state": "full" if full else self._state,
             "error": full,
             "hurried": self._orders.hurried,
+            "campaigns": campaigns_in_force(self.device, now),
             **recorded,
             **kept,
         }

@@ -29,6 +29,13 @@ def in_force(delivery: Delivery) -> DeviceFile:
     return delivery.device if delivery.obeys is None else delivery.obeys.device
 
 
+def campaigns_in_force(own: DeviceFile, now: DeviceFile) -> dict[str, str]:
+    """By the name of each campaign that runs whether it is of the device's `own` file, or was asked of it."""
+    mine = own.trigger.campaigns if isinstance(own.trigger, WorthConfig) else ()
+    every = now.trigger.campaigns if isinstance(now.trigger, WorthConfig) else ()
+    return {each.name: "own" if each in mine else "asked" for each in every}
+
+
 def fleet_memory(delivery: Delivery) -> FleetMemory:
     """What the fleet has seen, for the mission that is in force, and as near as its trigger says."""
 

@@ -40,7 +40,7 @@ class Reporting:
             return None
         self._looked_ns = now_ns
         status = self._status()
-        matters = [status.get(key) for key in ("state", "error", "away", "absent")]
+        matters = [status.get(key) for key in ("state", "error", "away", "absent", "campaigns")]
         matters.append(self._mission())
         matters.append(sorted((status.get("memory") or {}).get("held", ())))
         plans = status.get("plans") or {}
@@ -68,6 +68,7 @@ class Reporting:
             "memory": dict(status.get("memory") or {}),
             "directives": dict(status.get("directives") or {}),
             "directive_version": status.get("directive_version", 0),
+            "campaigns": dict(status.get("campaigns") or {}),
             "plans": dict(status.get("plans") or {}),
             "oldest_s": status.get("oldest_s"),
             "pending": ordinals.get("pending", 0),

@@ -1,19 +1,25 @@
 """Campaigns as a store knows them: which devices were asked, what they answered, and what was found."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium.corpus.corpus import Corpus, open_store
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.fleet import reports
 from sensorium.corpus.previewed import BYTES_AT, DEVICE
 from sensorium.corpus.traces import traces
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 
 KIND = "campaign"
+_UNASKED = {
+    "own": ("own", ""),
+    "asked": ("elsewhere", "another store has asked for it; `campaign stop STORE NAME DEVICE` ends it"),
+    "None": ("ended", "this store has not asked for it, and it runs there no more"),
+}
 _HELD = f"{BYTES_AT} = '{DEVICE}'"
 
 
@@ -67,6 +73,20 @@ def _standing(entry: DirectiveEntry, name: str, rules: Mapping[str, Any], now_ns
         entry.name,
         "" if entry.answer is None else entry.answer.spool,
     )
+
+
+def unasked(store: Path, name: str, devices: Iterable[str]) -> list[CampaignOnDevice]:
+    """How a campaign stands on devices that this store has not asked for it, by what they said last: `own`, of the
+    device's file; `elsewhere`, asked for by another store; `ended` of one that does not run any more."""
+    said = {each.device: each.state.get("campaigns") for each in reports(store)}
+    found = []
+    for device in devices:
+        now = said.get(device)
+        state, why = "unasked", "this store has not asked for it, and the device does not say whose it is"
+        if isinstance(now, Mapping):
+            state, why = _UNASKED.get(str(now.get(name)), _UNASKED["None"])
+        found.append(CampaignOnDevice(name, device, state, why, False, "", None, ""))
+    return found
 
 
 def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:

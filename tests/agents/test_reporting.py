@@ -42,6 +42,7 @@ def test_it_reports_every_ten_seconds_and_when_it_changed(tmp_path: Path) -> Non
 
 def test_it_says_what_waits_how_old_and_how_wrong_its_clock_is(tmp_path: Path) -> None:
     more = {"clock": {"offset_s": 0.1, "uncertainty_s": 0.01}, "directives": {"waits": 1}, "oldest_s": 3.0}
+    more |= {"campaigns": {"dock": "asked"}}
     said = Reporting(lambda: status(**more), tmp_path, lambda: "m").due(SECOND)
     assert said is not None
     assert {key: said[key] for key in more} == more

@@ -13,8 +13,10 @@ from sensorium.cli.main import app
 from sensorium.corpus.campaigns import found_by
 from sensorium.corpus.directives import issue
 from sensorium.episode.documents import PreviewOf
+from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
 from sensorium.link.operators import new_operator, read_pair
+from sensorium.link.server.messenger import Reported
 from tests.forms import arrived
 
 
@@ -51,3 +53,21 @@ def test_what_is_held_on_a_device_counts_by_its_preview(make_episode: Any, tmp_p
     assert "2, 5.0 MB" in shown.output
     (said,) = json.loads(CliRunner().invoke(app, ["campaign", "show", str(path), "dock", "--format", "json"]).stdout)
     assert (said["held"], said["held_bytes"], said["episodes"]) == (2, 5_000_000, 1)
+
+
+def test_one_that_this_store_has_not_asked_for_is_the_device_s_own_or_another_store_s(
+    make_episode: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "store"
+    said = {"own": {"dock": "own"}, "brought": {"dock": "asked"}, "past": {"door": "own"}, "old": None, "odd": [1]}
+    with Store.open(path) as store:
+        for device, campaigns in said.items():
+            made = make_episode({"imu": np.arange(20.0)}, device=device, labels={"campaign": "dock"})
+            store.commit(arrived(store, made), device=device, identity="k")
+            state = {"state": "collecting"} | ({} if campaigns is None else {"campaigns": campaigns})
+            FleetStates(store).keep(Reported.of(device, "a", state))
+    rows = json.loads(CliRunner().invoke(app, ["campaign", "show", str(path), "dock", "--format", "json"]).stdout)
+    states = {"own": "own", "brought": "elsewhere", "past": "ended", "old": "unasked", "odd": "unasked"}
+    assert {row["device"]: row["state"] for row in rows} == states
+    assert {row["device"]: row["episodes"] for row in rows} == dict.fromkeys(states, 1)
+    assert "another store has asked for it" in CliRunner().invoke(app, ["campaign", "show", str(path), "dock"]).output

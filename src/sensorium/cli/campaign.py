@@ -17,7 +17,7 @@ from sensorium.agents.selection.logs import traced_logs
 from sensorium.agents.selection.unpaid import Unpaid, unpaid
 from sensorium.cli.directives import Devices, Key, Life, Store, Unknown, life_s_of, say_namesakes
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
-from sensorium.corpus.campaigns import CampaignOnDevice, campaigns, found_by
+from sensorium.corpus.campaigns import CampaignOnDevice, campaigns, found_by, unasked
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import issue
@@ -116,7 +116,8 @@ def show(
 ) -> None:
     """Show what a campaign has found, by device: of what the traces tell how often it was true, for how long, and what
     those units take, shadow or not; of a shadow what it would keep, within its budget and with what it keeps around;
-    and the episodes that carry its name: in the store, and held on the device. `own`: it is in the device's file."""
+    and the episodes that carry its name: in the store, and held on the device. `own`: it is in the device's file;
+    `elsewhere`: the device has brought it from another store."""
     check_store_version(store)
     every = [each for each in campaigns(store) if each.name == name]
     states = {each.device: _row(each) for each in reversed(every)} | _namesakes(every)
@@ -125,8 +126,8 @@ def show(
         raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
     for device, kept in _unpaid(store, name).items():
         found.setdefault(device, {}).update(keep_s=kept.keep_s, keep_bytes=kept.keep_bytes)
-    own = {device: {"campaign": name, "name": name, "device": device, "state": "own"} for device in found}
-    rows = [{**each, **found.get(device, {})} for device, each in sorted((own | states).items())]
+    states |= {each.device: _row(each) for each in unasked(store, name, found.keys() - states.keys())}
+    rows = [{**each, **found.get(device, {})} for device, each in sorted(states.items())]
     if form is Format.JSON:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return

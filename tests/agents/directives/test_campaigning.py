@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from sensorium.agents.device_file import check_device
+from sensorium.agents.directed import campaigns_in_force
 from sensorium.agents.directives import obeying as obeying_module
+from sensorium.agents.directives.campaigning import with_campaigns
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
-from sensorium.link.directive import DirectiveAnswer
+from sensorium.link.directive import DirectiveAnswer, DirectiveDocument
 from tests.agents.directives.test_obeying import HOUR_NS, UTC_NS, Rig, keys  # noqa: F401
 
 RULES = {"where": "sim.cam.blur > 1", "budget": {"share": 0.1}}
@@ -205,3 +208,33 @@ def test_one_that_a_server_which_was_years_ahead_has_ended_goes_on(rig: Rig) -> 
         rig.obeying.noted((name,))
         rig.obeying.probed(boottime_ns(), utc_ns)
         assert not rig.changes
+
+
+def test_whose_each_is_that_runs(tmp_path: Path) -> None:
+    """One that was asked for in place of the device's own is not its own any more."""
+    campaigns = [{"name": "home", **RULES}, {"name": "dock", **RULES}]
+    document = {
+        "device": "rig-1",
+        "sensors": {"sim": {"kind": "sim-planar"}},
+        "trigger": {"kind": "worth", "budget": {"share": 0.1}, "campaigns": campaigns},
+    }
+    own = check_device(document, tmp_path, "")
+    assert isinstance(own.trigger, WorthConfig)
+    assert all(each.condition for each in own.trigger.campaigns), "which they keep"
+    assert campaigns_in_force(own, own) == {"home": "own", "dock": "own"}
+    asked = [
+        DirectiveDocument(
+            id=name,
+            device="rig-1",
+            kind="campaign",
+            version=1,
+            issued_ns=0,
+            expires_ns=1,
+            body={"name": name, "rules": rules},
+        )
+        for name, rules in (("dock", RULES | {"priority": 2.0}), ("door", RULES))
+    ]
+    assert campaigns_in_force(own, with_campaigns(own, asked)) == {"home": "own", "dock": "asked", "door": "asked"}
+    interval = check_device(document | {"trigger": {"kind": "interval", "length_s": 1}}, tmp_path, "")
+    assert campaigns_in_force(own, interval) == {}
+    assert campaigns_in_force(interval, own) == {"home": "asked", "dock": "asked"}
