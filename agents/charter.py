@@ -7,7 +7,7 @@ import fnmatch
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -15,8 +15,10 @@ from pydantic_core import ErrorDetails
 from sensorium.agents.bound import SettingBound
 from sensorium.agents.device_text import DeviceText, read_text
 from sensorium.agents.plans.limits import PlanLimits
+from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
 
+Places = TypeVar("Places", tuple[str, ...], dict[str, SettingBound])
 log = logging.getLogger(__name__)
 
 KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch", "plan")
@@ -24,6 +26,8 @@ KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch", "plan")
 CHANGEABLE = ("trigger", "filters", "encodings", "mission", "uplink", "spool", "previews", "provenance")
 """Parts of a device file that settings may change, and while it runs: what is read from sensors goes on."""
 OWN = ("spool.path",)
+PARTS = ("device", "sensors", "ingest", "obey", "charter", *CHANGEABLE)
+"""Of a device file, all."""
 RATE = "rate"
 _RATES = ("*.rate_hz", "*.max_hz", "uplink.bytes_per_s", "uplink.bytes_per_day")
 """The settings that `rate` means: how often, and how much."""
@@ -65,8 +69,8 @@ class Charter(BaseModel):
     """A charter file:
 
     refuse: [stop]                              # kinds that nobody may ask for
-    never: [filters.front, mission.name]        # what no settings may change
-    bounds:                                     # what they may change within bounds, by place; * for any key
+    never: [filters.front, mission.name]        # what no settings may change, by place; * for any
+    bounds:                                     # what they may change within bounds, by place; * for any
       trigger.budget.share: {at_most: 0.2}
       uplink.bytes_per_s: {at_least: 1000, at_most: 100000}
     most_released: 100                          # episodes that one directive may release
@@ -95,6 +99,17 @@ class Charter(BaseModel):
                 raise ValueError(f"expected kinds of directives ({', '.join(KINDS)}), got {each!r}")
         return refuse
 
+    @field_validator("never", "bounds")
+    @classmethod
+    def _check_places(cls, places: Places) -> Places:
+        """What begins with no part of a device file would forbid nothing, and whoever wrote it would not know."""
+        for place in places:
+            part = place.partition(".")[0]
+            if part not in (*PARTS, RATE) and not set(part) & set("*?["):
+                hint = nearest(part, PARTS)
+                raise ValueError(f"expected places in a device file, which has no {part!r}{hint}, got {place!r}")
+        return places
+
     def refuses_kind(self, kind: str) -> str:
         """Which rule refuses this kind; empty if none does."""
         return f"charter: refuse: {kind}" if kind in self.refuse else ""
@@ -103,7 +118,7 @@ class Charter(BaseModel):
         """Which rule refuses these changes, by place, of which `document` is the device file that they lead to."""
         for place in changes:
             for rule in self.never:
-                if _within(place, rule) or _within(rule, place):
+                if _covers(rule, place):
                     return f"charter: never: {rule}"
         for rule, bound in self.bounds.items():
             bounded = {place: value for place, value in _places(document) if fnmatch.fnmatchcase(place, rule)}
@@ -158,6 +173,16 @@ def _within(place: str, part: str) -> bool:
     if part == RATE:
         return any(fnmatch.fnmatchcase(place, each) for each in _RATES)
     return place == part or place.startswith(f"{part}.")
+
+
+def _covers(rule: str, place: str) -> bool:
+    """Whether a change at a place is in what a rule, which may have patterns, is of, or above it."""
+    ways = zip(place.split("."), rule.split("."), strict=False)
+    return _within(place, rule) or _fits(place, rule) or all(fnmatch.fnmatchcase(*each) for each in ways)
+
+
+def _fits(place: str, rule: str) -> bool:
+    return any(fnmatch.fnmatchcase(place, each) for each in (rule, f"{rule}.*"))
 
 
 def _meets(place: str, change: str) -> bool:

@@ -34,12 +34,14 @@ from sensorium.drivers.registry import by_kind, model_of, nearest
 from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
+from sensorium.episode.documents import MAX_TEXT
 from sensorium.errors import ConfigError
 from sensorium.perception.detector import GROUP as DETECTORS
 from sensorium.perception.encoder import GROUP as ENCODERS
 
 OWN = "x-"
 """How keys at the top begin that are the user's own, to hold what others refer to by anchors."""
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 _DAY_S = 86_400.0
 _BOUND = ("uplink", "trigger")
 """Where what is left out bounds nothing."""
@@ -112,8 +114,8 @@ class MissionPart(_Part):
     """What is recorded, and how urgent its delivery is (the larger first). An episode that reaches `max_episode_s` or
     `max_episode_bytes` is cut, whatever its trigger says, and goes on in the next. Each has the `labels`."""
 
-    name: str = "default"
-    domain: str = ""
+    name: Text = "default"
+    domain: Text = ""
     priority: float = Field(default=1.0, allow_inf_nan=False)
     max_episode_s: float = Field(default=60.0, gt=0, le=_DAY_S)
     max_episode_bytes: ByteSize = Field(default=ByteSize(256_000_000), ge=1_000_000)
@@ -138,8 +140,8 @@ class MissionPart(_Part):
 class ProvenancePart(_Part):
     """Under what terms the data was recorded."""
 
-    licence: str = ""
-    consent: str = ""
+    licence: Text = ""
+    consent: Text = ""
 
 
 class DeviceFile(_Part):

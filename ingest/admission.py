@@ -12,7 +12,7 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.account import problem
 from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES, Codec
 from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import FORMAT_VERSION, Account, Label, Note, Open, Seal, StreamEntry
+from sensorium.episode.documents import FORMAT_VERSION, MAX_TEXT, Account, Label, Note, Open, Seal, StreamEntry
 from sensorium.errors import ConfigError, PeerViolation
 
 MAX_STREAMS = 256
@@ -20,7 +20,6 @@ MAX_AXES = 8
 MAX_CHUNK_ROWS = 1 << 24
 MAX_DEPTH = 32
 MAX_VALUES = 1 << 16
-MAX_TEXT = 1000
 MAX_NS = 1 << 62
 """Stamps are within 146 years of 0, so that no difference or sum of two leaves int64."""
 INT64 = 1 << 63

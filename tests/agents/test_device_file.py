@@ -155,6 +155,7 @@ def test_episodes_begin_with_the_same_bytes_as_under_ray(tmp_path: Path) -> None
         ("length_s: 10", "length_s: -10", "line 9: trigger.length_s: input should be greater than 0"),
         ("{kind: sharpness}", "{kind: sharpness, min: 1}", "line 7: filters.rig.cam0[0].min: unknown key"),
         ("domain: home", "labels: {mass: .nan}", "line 10: mission.labels: label 'mass' is nan, expected text, a"),
+        ("domain: home", f"domain: {'x' * 1001}", "mission.domain: string should have at most 1000 characters"),
         ("domain: home", "labels: {a: [1]}", "line 10: mission.labels: label 'a' is [1], expected text"),
         ("path: spool,", "path: ~,", "line 4: spool.path: input is not a valid path"),
         ("mission: {", "x-mission: 1\ny-mission: 1\nmission: {", "line 11: y-mission: unknown key"),

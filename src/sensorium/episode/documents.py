@@ -15,6 +15,8 @@ FORMAT_VERSION = 1
 
 MAX_WHY = 500
 Why = Annotated[str, msgspec.Meta(max_length=MAX_WHY)]
+MAX_TEXT = 1000
+"""Letters of a text that says what an episode was recorded for, or under what terms: an ingest takes no longer one."""
 Reason = Literal["complete", "interrupted", "truncated", "clock_reset"]
 Origin = Literal["sensor", "simulator", "model", "human", "mixed"]
 Kind = Literal["full", "trace", "preview"]

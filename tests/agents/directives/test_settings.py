@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sensorium.agents.charter import Charter, ObeyPart, read_charter
+from sensorium.agents.bound import SettingBound
+from sensorium.agents.charter import PARTS, Charter, ObeyPart, read_charter
 from sensorium.agents.device_file import DeviceFile, check_device
 from sensorium.agents.directives.settings import Refused, changed, check_settings, said_of, with_settings
 from sensorium.errors import ConfigError
@@ -105,6 +106,13 @@ def test_what_is_no_settings_is_said(body: dict[str, Any]) -> None:
         ({"x-a": 1}, ["settings"], {}, "x-a is the device's own"),
         ({"trigger.length_s": 5}, ["settings"], {"never": ["trigger"]}, "charter: never: trigger"),
         ({"trigger": {"kind": "manual"}}, ["settings"], {"never": ["trigger.length_s"]}, "never: trigger.length_s"),
+        ({"trigger.length_s": 5}, ["settings"], {"never": ["*"]}, "charter: never: *"),
+        ({"trigger.length_s": 5}, ["settings"], {"never": ["trigger.*"]}, "charter: never: trigger.*"),
+        ({"trigger.length_s": 5}, ["settings"], {"never": ["*.length_s"]}, "charter: never: *.length_s"),
+        ({"trigger": {"kind": "manual"}}, ["settings"], {"never": ["t*.length_s"]}, "charter: never: t*.length_s"),
+        ({"filters": {"sim.cam": []}}, ["settings"], {"never": ["filters.*.cam"]}, "never: filters.*.cam"),
+        ({"mission.name": "b"}, ["settings"], {"never": ["trigger.*", "*.domain", "rate"]}, ""),
+        ({"uplink.bytes_per_s": 5000}, ["settings"], {"never": ["rate"]}, "charter: never: rate"),
         ({"uplink.bytes_per_s": "2MB"}, ["settings"], {"bounds": {"uplink.*": {"at_most": 1e6}}}, "at most 1e+06"),
         ({"uplink": {}}, ["settings"], {"bounds": {"uplink.bytes_per_s": {"at_most": 1e6}}}, "at most 1e+06, got None"),
         ({"uplink.bytes_per_s": 9000}, ["settings"], {"bounds": {"uplink.bytes_per_s": {"at_most": 1e6}}}, ""),
@@ -137,6 +145,11 @@ def test_what_is_taken_out_of_pictures_stays_taken_out(cam: list[dict[str, Any]]
     assert not refusal(given, {"filters": {"sim.cam": [REDACT, {"kind": "rate", "max_hz": 5}]}}, ["settings"])
 
 
+def test_rules_are_of_all_parts_of_a_device_file() -> None:
+    assert set(PARTS) == set(DeviceFile.model_fields) - {"base"}
+    assert Charter(never=("sensors.front", "obey", "?rigger"), bounds={"*": SettingBound(at_most=1)})
+
+
 def test_a_charter_is_a_file_whose_mistakes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "charter.yaml"
     path.write_text("refuse: [stop]\nbounds:\n  trigger.length_s: {at_most: 5}\n")
@@ -146,6 +159,8 @@ def test_a_charter_is_a_file_whose_mistakes_are_named(tmp_path: Path) -> None:
         ("bounds: {a: {}}", "at_least"),
         ("nevr: []", "nevr"),
         ("- a", "charter"),
+        ("never: [triger.length_s]", "no 'triger', did you mean 'trigger'?"),
+        ("bounds: {x: {at_most: 1}}", "no 'x'"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=says):
