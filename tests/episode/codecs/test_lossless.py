@@ -52,8 +52,10 @@ def test_each_field_of_the_header_that_readers_believe_is_checked(byte: int) -> 
         head[byte] ^= 1 << bit
         if byte == 8 and bit == 5:  # a smaller block is one that Blosc may choose
             continue
-        with pytest.raises(Corrupt, match="blosc header"):
+        with pytest.raises(Corrupt, match="blosc header") as raised:
             codec.check(head, len(chunk))
+        got, expected = str(raised.value).partition(" is ")[2].split(", expected ")
+        assert got != expected, "it says what is wrong"
 
 
 def test_chunks_of_another_size_are_not_decoded() -> None:

@@ -68,8 +68,12 @@ class Lossless(ChunkCodec):
         version, _, flags, itemsize, raw, block, packed = _HEADER.unpack_from(head)
         got = (version, itemsize, raw, packed, flags >> 5)
         expected = (_VERSION, self._itemsize, self._raw_bytes, size, _COMPRESSORS[self.entry.encoding.cname])
-        if got != expected or not 0 < block <= max(self._raw_bytes, 1) or flags & 0x1:
+        if got != expected:
             raise Corrupt(f"blosc header (version, item, raw, packed, codec) is {got}, expected {expected}")
+        if not 0 < block <= max(raw, 1):
+            raise Corrupt(f"blosc header (block) is {block}, expected 1 to {max(raw, 1)}")
+        if flags & 0x1:
+            raise Corrupt("blosc header (shuffle) is by bytes, expected by bits, or none")
 
     def decode(self, chunk: Buffer, out: Samples) -> None:
         if len(chunk) < _HEADER.size or _HEADER.unpack_from(chunk)[4] != out.nbytes:
