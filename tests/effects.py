@@ -39,7 +39,7 @@ class HeldDisk:
     def wait(self, *, begun: int = 0, ended: int = 0) -> None:
         """Wait until so many syncs have begun and ended."""
         with self._changed:
-            came = self._changed.wait_for(lambda: self.begun >= begun and self.ended >= ended, timeout=10.0)
+            came = self._changed.wait_for(lambda: self.begun >= begun and self.ended >= ended, timeout=60.0)
         assert came, f"{self.begun} syncs began and {self.ended} ended, not {begun} and {ended}"
 
     def _sync(self, descriptor: int) -> None:
@@ -47,7 +47,7 @@ class HeldDisk:
         with self._changed:
             self.begun += 1
             self._changed.notify_all()
-            assert self._changed.wait_for(lambda: self._allowed > 0, timeout=30.0), "no sync was let pass"
+            assert self._changed.wait_for(lambda: self._allowed > 0, timeout=60.0), "no sync was let pass"
             self._allowed -= 1
         self._real(descriptor)
         with self._changed:

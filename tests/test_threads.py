@@ -16,7 +16,7 @@ from sensorium import threads
 from sensorium.errors import ConfigError, SensoriumError, ThreadDied
 from sensorium.threads import Pool, Restart, Thread, Watch, join, reason
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 def fail() -> None:
@@ -87,8 +87,8 @@ def test_several_that_hang_share_one_bound() -> None:
     released = threading.Event()
     hung = [Thread(f"pump-{n}", "moves the water", released.wait, lambda _: None) for n in range(20)]
     begun_s = time.monotonic()
-    assert not join(hung, 0.5)
-    assert time.monotonic() - begun_s < 5.0, "not the bound of each after the other"
+    assert not join(hung * 20, 0.5)
+    assert time.monotonic() - begun_s < 60.0, "not the bound of each after the other, which were 200 s"
     released.set()
     assert join(hung, BOUND_S)
 

@@ -266,7 +266,7 @@ def test_a_stop_does_not_wait_for_one_that_is_being_opened(tmp_path: Path, more:
     thread.start()
     wait_for(lambda: "stuck" in OddConfig.opened, "it to be opened")
     made.stop(4.0)
-    thread.join(20.0)
+    thread.join(60.0)
     assert over.is_set()
     assert "later" not in OddConfig.opened
     assert made.status()["state"] == "done"

@@ -253,7 +253,7 @@ def test_what_there_is_no_time_for_is_lost_and_counted(tmp_path: Path) -> None:
     samples(made, "imu", 10)
     wait_for(lambda: made.status()["streams"]["imu"].captured > 100, "a queue")
     made.stop(AFTER_READERS_S - AFTER_QUEUES_S)  # that time has passed already
-    thread.join(10.0)
+    thread.join(PATIENCE_S)
     account = made.status()["streams"]["imu"]
     assert account.balances
     assert account.lost["overrun"] > 50

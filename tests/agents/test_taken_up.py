@@ -259,13 +259,13 @@ def test_what_was_delivered_cut_short_is_not_recorded_again(tmp_path: Path) -> N
 
 
 def test_what_is_recorded_already_passes_as_fast_as_it_is_read(tmp_path: Path) -> None:
-    """At the pace of its own time 20 s would pass before anything new came; `seconds` counts from there."""
+    """At the pace of the replay 400 s would pass before anything new came; `seconds` counts from there."""
     table(tmp_path / "long.csv", 40.0)
     agent(tmp_path, {"sensors": {"long": csv("long.csv")}}, episodes=20).run()
-    made = agent(tmp_path, {"sensors": {"long": csv("long.csv", pace=1.0)}}, seconds=0.01)
+    made = agent(tmp_path, {"sensors": {"long": csv("long.csv", pace=0.05)}}, seconds=0.01)
     begun_s = time.monotonic()
     made.run()
-    assert time.monotonic() - begun_s < 15
+    assert time.monotonic() - begun_s < 100
     assert made.status()["streams"]["long"].stored > 0
     assert recorded(tmp_path / "spool")[-1].interval_ns[0] >= 20 * 10**9
 

@@ -34,7 +34,7 @@ def test_metrics_and_figures_are_those_of_the_actor(
         def status(self) -> dict[str, Any]:
             self.asked += 1
             if self.asked > 1:
-                with urllib.request.urlopen(f"http://127.0.0.1:{served[0].port}", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{served[0].port}", timeout=60) as answer:
                     text = answer.read().decode()
                 for family in text_string_to_metric_families(text):
                     found.update({sample.name: sample.value for sample in family.samples})
@@ -55,7 +55,7 @@ def test_metrics_and_figures_are_those_of_the_actor(
     monkeypatch.setattr(ingest, "_handle_signals", lambda _: None)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5.0)
+        systemd.settimeout(60.0)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "60000000")
         ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, None, stop, 0.001, "9")

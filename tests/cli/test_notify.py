@@ -15,7 +15,7 @@ from sensorium.cli.notify import Notify
 def test_it_hears_that_it_is_ready_lives_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listens:
         listens.bind(str(tmp_path / "notify"))
-        listens.settimeout(5.0)
+        listens.settimeout(60.0)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "60000000")
         notify = Notify()

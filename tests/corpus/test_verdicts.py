@@ -104,8 +104,8 @@ def test_one_that_hangs_is_ended_with_what_it_started(
 ) -> None:
     note = tmp_path / "child"
     monkeypatch.setenv("ODD_CHILD", str(note))
-    records = judge(store, f"{HERE}:Hangs", timeout_s=2.0)
-    assert [record.failed for record in records if record.failed] == ["it took longer than 2 s"]
+    records = judge(store, f"{HERE}:Hangs", timeout_s=6.0)
+    assert [record.failed for record in records if record.failed] == ["it took longer than 6 s"]
     assert len(records) == 5
     for pid in map(int, note.read_text().split()):
         assert gone(pid)
@@ -113,7 +113,7 @@ def test_one_that_hangs_is_ended_with_what_it_started(
 
 def gone(pid: int) -> bool:
     """Within some seconds: whoever takes it over has to see to its end first."""
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
         try:
             if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():

@@ -69,7 +69,7 @@ def test_close_ends_a_wait_from_another_thread() -> None:
     waiting = threading.Thread(target=lambda: outcome.append(pacer.until(50 * 10**9, 1e6)), daemon=True)
     waiting.start()
     pacer.close()
-    waiting.join(10)
+    waiting.join(60)
     assert outcome == [False]
 
 

@@ -270,7 +270,7 @@ def test_what_enters_does_not_wait_for_a_change_to_become_durable() -> None:
     reader = threading.Thread(target=account.enter, args=("imu", 3))
     with account.changing():
         reader.start()
-        reader.join(10.0)
+        reader.join(60.0)
         assert not reader.is_alive()
     assert account.totals()["imu"].captured == 3
 

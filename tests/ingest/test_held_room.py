@@ -232,7 +232,7 @@ def test_a_sync_beside_it_covers_all_that_is_put_down(made: Any, memory: Path, m
             synced[durable.identity(fd).inode] = (Path(f"/proc/self/fd/{fd}")).stat().st_size
 
         def run() -> None:
-            begun.wait(10.0)
+            begun.wait(60.0)
             assembly.sync()
 
         with monkeypatch.context() as patch:
@@ -240,7 +240,7 @@ def test_a_sync_beside_it_covers_all_that_is_put_down(made: Any, memory: Path, m
             patch.setattr(durable, "sync", note)
             beside = Thread("beside", "syncs", run, deaths.append)
             assembly.put_down()
-            assert beside.join(10.0)
+            assert beside.join(60.0)
             assembly.sync()
         assert not deaths
         files = [path for path in assembly_folder(memory).rglob("c.*") if path.is_file()]

@@ -110,7 +110,7 @@ def test_what_the_ledger_cannot_take_is_not_answered_and_is_when_it_is_said_agai
     with serving(tmp_path / "store") as site:
         seen = site.store.fails("saw_spool", error)
         site.hello()
-        assert seen.wait(10.0)
+        assert seen.wait(60.0)
         discarded, between = site.store.fails("discarded", error), site.store.fails("note_between", error)
         given_up = wire.Discarded(session=1, ordinals=(3,), reason="evicted")
         told = wire.Status(session=1, document={"between": {"number": 7, "streams": {}}})
@@ -127,7 +127,7 @@ def test_what_the_ledger_cannot_take_is_not_answered_and_is_when_it_is_said_agai
         assert wait_for(lambda: site.said(wire.Ledgered), "the discard to be noted").ordinals == (3,)
         site.hear(told)
         wait_for(lambda: site.said(wire.Ledgered).between == 7, "what is between to be noted")
-        assert site.woken.wait(10.0), "who sends the answers does not wait for its next look"
+        assert site.woken.wait(60.0), "who sends the answers does not wait for its next look"
 
 
 def test_a_sync_that_fails_is_said_by_the_next_append_and_the_episode_begins_anew(
@@ -149,7 +149,7 @@ def test_a_sync_that_fails_is_said_by_the_next_append_and_the_episode_begins_ane
 
         monkeypatch.setattr(assembly, "sync", sync)
         append(site, want, b"SN")
-        assert failed.wait(10.0)
+        assert failed.wait(60.0)
         append(site, want, b"SR", 2)
         assert "Input/output error" in wait_for(lambda: site.said(wire.Error), "the device to be told").reason
         wait_for(lambda: EPISODE not in site.staging._staged, "what cannot be trusted to be discarded")
@@ -172,20 +172,20 @@ def test_what_was_not_begun_is_not_done_any_more_when_it_ends(tmp_path: Path, mo
     def hang(episode: object, *_: object) -> None:
         begins.append(episode)
         begun.set()
-        released.wait(10.0)
+        released.wait(60.0)
         raise StoreError("the disk is slow, and away")
 
     with serving(tmp_path / "store") as site:
         site.store.instead = {"begin": hang, "hold": lambda *_: None}
         site.hello()
         site.hear(wire.Offer(session=1, episode=EPISODE.bytes, ordinal=0, size=1000))
-        assert begun.wait(10.0)
+        assert begun.wait(60.0)
         site.hear(wire.Offer(session=1, episode=uuid_utils.uuid7().bytes, ordinal=1, size=1000))
         closing = Thread("closer", "closes", site.staging.close, site.deaths.append)
         pool = site.staging._pool
         wait_for(lambda: pool._closed and pool._jobs.qsize() == 1, "nothing but the end to wait in the queue")
         released.set()
-        assert closing.join(10.0)
+        assert closing.join(60.0)
     assert begins == [EPISODE]
 
 
@@ -198,12 +198,12 @@ def test_what_one_device_says_over_and_over_waits_for_its_turn_and_is_done_once(
         del spool_id, oldest
         noted.append((device, following))
         begun.set()
-        released.wait(10.0)
+        released.wait(60.0)
 
     with serving(tmp_path / "store") as site:
         site.store.instead = {"saw_spool": saw_spool}
         site.staging.run([NoteSpool("flood", "s", 0, 0)])
-        assert begun.wait(10.0)
+        assert begun.wait(60.0)
         site.staging.run([NoteSpool("flood", f"s-{number % 4}", 0, number) for number in range(1000)])
         site.staging.run([NoteSpool("rig", "s", 0, 7)])
         site.hello()

@@ -63,7 +63,7 @@ def changes(first: StreamSpec, second: StreamSpec) -> list[str]:
     said: list[str] = []
     try:
         while said[-1:] not in (["failed"], ["block after back"]):
-            arrival = made.take(10.0)
+            arrival = made.take(60.0)
             assert arrival is not None, f"nothing came after {said}"
             if arrival.change:
                 said.append(arrival.change)
@@ -112,7 +112,7 @@ def test_what_is_taken_together_comes_in_the_order_of_one_by_one(at_once: int, m
     stamps, changes = [], 0
     try:
         while not made.exhausted:
-            if (arrival := made.take(10.0)) is None:
+            if (arrival := made.take(60.0)) is None:
                 continue
             changes += bool(arrival.change)
             if arrival.block is not None:
@@ -220,7 +220,7 @@ def test_a_reader_that_dies_ends_its_sensor_and_is_told_of(monkeypatch: pytest.M
     of_bad: list[str] = []
     try:
         while of_bad[-1:] != ["failed"]:
-            arrival = made.take(10.0)
+            arrival = made.take(60.0)
             assert arrival is not None, f"nothing came after {of_bad}"
             if arrival.sensor == "bad":
                 of_bad.append(arrival.change or "block")
@@ -251,14 +251,14 @@ def test_a_malformed_block_costs_only_itself() -> None:
     made = Intake({"imu": Careless(spec(100.0), lost=False)}, {}, account, live=True)
     made.start()
     try:
-        first = made.take(10.0)
+        first = made.take(60.0)
         assert first is not None
         assert first.block is not None
         assert len(first.block) == 2
         assert first.lost == Tally(lost={"malformed": 11})
         assert account.held() == {"imu": 13}
         assert made.failures == {"imu": "it delivered 2 samples of 'gps', which is none of its streams"}
-        last = made.take(10.0)
+        last = made.take(60.0)
         assert last is not None
         assert last.change == "ended", "it went on to its own end"
     finally:
@@ -279,9 +279,9 @@ def test_the_queue_holds_as_many_items_as_their_own_bytes_allow(
         deadline = threading.Event()
         while account.held().get("cam", 0) < len(items) and not deadline.wait(0.01):
             pass
-        arrivals = [made.take(5.0) for _ in range(room if lost else len(items))]
+        arrivals = [made.take(60.0) for _ in range(room if lost else len(items))]
         assert [arrival.block is not None for arrival in arrivals if arrival] == [True] * (6 - lost)
-        after = made.take(5.0)
+        after = made.take(60.0)
         assert after is not None
         assert after.lost == (Tally(lost={"overrun": lost}) if lost else Tally())
     finally:
@@ -310,7 +310,7 @@ def test_what_a_source_says_comes_in_its_order_and_what_it_must_not_costs_only_i
     made = Intake({"imu": Talkative(spec(100.0), lost=False)}, {}, fresh_account(), live=True)
     made.start()
     try:
-        arrivals = [made.take(10.0) for _ in range(5)]
+        arrivals = [made.take(60.0) for _ in range(5)]
     finally:
         made.stop()
     said = [(each.said, each.unheard, each.block is not None, each.change) for each in arrivals if each]
@@ -380,7 +380,7 @@ def test_a_replay_comes_in_the_order_of_its_stamps_whoever_is_faster(slow: str, 
     starts = []
     try:
         while not made.exhausted:
-            arrival = made.take(5.0)
+            arrival = made.take(60.0)
             assert arrival is not None
             if arrival.block is not None:
                 starts.append(int(arrival.block.captured_ns[0]))
@@ -406,7 +406,7 @@ def test_what_is_no_delivery_at_all_is_said_once_and_fails_the_run(caplog: pytes
     try:
         taken: list[Arrival] = []
         while not (taken and taken[-1].change):
-            arrival = made.take(10.0)
+            arrival = made.take(60.0)
             assert arrival is not None
             taken.append(arrival)
         assert taken[-1].change == "ended"

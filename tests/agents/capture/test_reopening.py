@@ -104,16 +104,16 @@ def test_what_is_opened_while_all_is_closed_is_closed_too(monkeypatch: pytest.Mo
 
     def reopen() -> Driver:
         opening.set()
-        released.wait(10.0)
+        released.wait(60.0)
         return again
 
     intake = Intake({"front": Lost()}, {"front": reopen}, fresh_account(), live=True)
     intake.start()
-    assert opening.wait(10.0)
+    assert opening.wait(60.0)
     stopping = threading.Thread(target=intake.stop)
     stopping.start()
     wait_for(intake._stop.is_set, "it to be told to stop")
     released.set()
-    stopping.join(10.0)
+    stopping.join(60.0)
     assert again.closed == 1
     assert [arrival.change for arrival in iter(lambda: intake.take(0), None)] == ["away"]

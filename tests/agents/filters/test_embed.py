@@ -64,7 +64,7 @@ class ToyEncoder:
             case "too long":
                 return np.full(found.shape, 3e38, np.float32)
             case "hangs":
-                WELL.wait(20)
+                WELL.wait(60)
             case "nothing":
                 return None
             case "few":
@@ -134,7 +134,7 @@ def test_what_it_does_wrong_costs_descriptors_alone(does: str, says: str, caplog
 
 def test_one_that_hangs_is_waited_for_once_and_asked_again_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
     WELL.clear()
-    embed = Embed(encoder=Toy(does=("hangs", "well")), max_hz=10, timeout_s=0.05)
+    embed = Embed(encoder=Toy(does=("hangs", "well")), max_hz=10, timeout_s=3.0)
     state = embed.start(CAMERA)
     for k in range(3):
         state, made = embed.step(state, frames(1, k))
@@ -142,10 +142,10 @@ def test_one_that_hangs_is_waited_for_once_and_asked_again_when_it_is_back(caplo
     assert len(state.encoder._encoder.seen) == 1, "no call beside one that has not returned"
     WELL.set()
     assert state.encoder._asking._thread is not None
-    assert state.encoder._asking._thread.join(10)
+    assert state.encoder._asking._thread.join(60)
     embed.step(state, frames(1, 9))
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
-    assert "has not answered within 0.05 s" in caplog.records[0].getMessage()
+    assert "has not answered within 3 s" in caplog.records[0].getMessage()
 
 
 def test_one_that_cannot_be_opened_is_refused_before_anything_begins() -> None:

@@ -26,7 +26,7 @@ def test_only_what_a_whole_sync_has_covered_can_be_sent(tmp_path: Path, monkeypa
     try:
         episode, file = begin(spool)
         path = file.path
-        wait_for(lambda: not file.is_early, "it to have a file", timeout_s=10.0)
+        wait_for(lambda: not file.is_early, "it to have a file")
 
         def sendable() -> int:
             size = spool.waiting()[0].size
@@ -41,7 +41,7 @@ def test_only_what_a_whole_sync_has_covered_can_be_sent(tmp_path: Path, monkeypa
         assert sendable() == 0
         file.append(*chunk(1))
         disk.allow(1)
-        wait_for(lambda: sendable() > 0, "the sync to have its effect", timeout_s=10.0)
+        wait_for(lambda: sendable() > 0, "the sync to have its effect")
         assert sendable() == written, "what was written during a sync waits for the next"
         disk.allow()
         spool.flush()

@@ -444,14 +444,14 @@ def test_a_disk_that_hangs_in_a_sync_keeps_the_end_no_longer_than_its_bound(
     monkeypatch.setattr(durable, "sync", sync)
     _, file = begin(spool)
     fill(file, 3)
-    assert hung.wait(10.0)
+    assert hung.wait(60.0)
     closing = Thread("closer", "closes", spool.close, deaths.append)
     try:
-        assert closing.join(5.0)
+        assert closing.join(30.0)
         assert not file.closed
     finally:
         released.set()
-    assert spool._commits._thread.join(10.0)
+    assert spool._commits._thread.join(60.0)
     file.close()
     again = Spool(tmp_path, "rig")
     (found,) = again.waiting()

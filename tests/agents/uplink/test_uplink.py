@@ -34,6 +34,7 @@ from sensorium.errors import ConfigError
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.link import keys, wire
+from sensorium.link.device import protocol
 from sensorium.link.wake import Wake
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(64, 256), rate_hz=30)
@@ -226,7 +227,7 @@ def hostile(site: Site, context: "zmq.Context[zmq.Socket[bytes]]", pair: keys.Pa
     for number in (port, port + 1):
         dealer = context.socket(zmq.DEALER)
         dealer.linger = 0
-        dealer.sndtimeo = dealer.rcvtimeo = 5000
+        dealer.sndtimeo = dealer.rcvtimeo = 30_000
         dealer.curve_serverkey = keys.server_key(site.keys / "ingest.key").encode()
         dealer.curve_publickey, dealer.curve_secretkey = pair.public, pair.secret
         dealer.connect(f"tcp://127.0.0.1:{number}")
@@ -272,7 +273,7 @@ def test_what_is_sent_behind_a_refused_handshake_is_not_waited_for(site: Site) -
         said.set()
 
     threading.Thread(target=say, name="says-late", daemon=True).start()
-    assert said.wait(20), "it waits for a connection that never comes"
+    assert said.wait(60), "it waits for a connection that never comes"
     assert not sockets.wait(60_000)[0]
     sockets.close()
     context.destroy(linger=0)
@@ -546,9 +547,12 @@ def test_an_address_that_is_none_is_one_clear_line(site: Site, url: str) -> None
         Uplink(site.spool("rig-1"), url)
 
 
-def test_an_ingest_that_stops_says_so_to_its_devices(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_ingest_that_stops_says_so_to_its_devices(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     uplink = site.uplink(site.spool("rig-1"), site.enrol("rig-1"))
     wait_for(lambda: uplink.stats()["state"] == "up")
+    monkeypatch.setattr(protocol, "FIRST_WAIT_S", protocol.MAX_WAIT_S)  # nor is it there again before that has ended
     site.ingest.stop()
     wait_for(lambda: any("ended the session (stopped)" in record.getMessage() for record in caplog.records))
     assert not any("allowed" in record.getMessage() for record in caplog.records)

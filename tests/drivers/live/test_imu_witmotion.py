@@ -239,7 +239,7 @@ def test_a_silent_sensor_is_lost(sensor: Sensor) -> None:
     with opened(sensor, lost_after_s=0.3) as driver:
         gather(driver, 5)
         sensor.stop_sending()
-        with pytest.raises(SensorLost, match=r"nothing received for 0\.\d s; is it powered"):
+        with pytest.raises(SensorLost, match=r"nothing received for \d+\.\d s; is it powered"):
             gather(driver, 1_000_000)
 
 

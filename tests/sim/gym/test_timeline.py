@@ -112,10 +112,10 @@ def test_who_puts_waits_for_room_and_is_let_go(monkeypatch: pytest.MonkeyPatch) 
         taken.append(driver.put([block(6)]))
 
     thread = Thread("driver-put", "puts", put, lambda _: None)
-    waiting.wait(5)
+    waiting.wait(60)
     driver.close()
     driver.close()
-    assert thread.join(5)
+    assert thread.join(60)
     assert (taken, closed) == ([False], [True])
     assert driver.read(1.0) is None
     assert driver.is_closed

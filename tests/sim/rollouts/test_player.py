@@ -110,7 +110,7 @@ def test_a_source_is_closed_though_its_policy_hangs(
     source: RolloutSource, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(player, "CLOSE_S", 0.1)
-    jobs.give([job(f"{ACTS}:hangs", timeout_s=60.0)])
+    jobs.give([job(f"{ACTS}:hangs", timeout_s=3600.0)])
     acts.asked.clear()
     until_s = time.monotonic() + LIMIT_S
     while not acts.asked.is_set():
@@ -118,7 +118,7 @@ def test_a_source_is_closed_though_its_policy_hangs(
         assert time.monotonic() < until_s
     begun_s = time.monotonic()
     source.close()
-    assert time.monotonic() < begun_s + 10.0
+    assert time.monotonic() < begun_s + 60.0
     assert (jobs.done, jobs.unrecorded[0].why) == (1, "it was broken off")
     assert source.read(0.1) is None
 
