@@ -8,6 +8,7 @@ import random
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import zmq.auth
 
 from sensorium.errors import ConfigError
 from sensorium.link import keys
+from tests.no_files import nowhere
 
 
 def test_a_new_pair_is_private_and_never_overwritten(tmp_path: Path) -> None:
@@ -279,6 +281,32 @@ def test_what_cannot_be_read_allows_nobody_is_said_once_and_hides_no_revocation(
     (folder / "allowed").rename(tmp_path / "away")
     assert allowed.refresh()
     assert not allowed.allows(users["rig-2"])
+
+
+@pytest.mark.parametrize("instead", [None, nowhere, Path.touch])
+def test_where_the_folder_of_keys_went_is_said_once_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, instead: Callable[[Path], None] | None
+) -> None:
+    """All keys are revoked then, and the log said no more than that."""
+    folder, away = tmp_path / "allowed", tmp_path / "away"
+    allowed = keys.AllowedKeys(tmp_path)
+    assert not caplog.records, "nobody was allowed yet"
+    keys.allow(tmp_path, keys.new("rig-1", tmp_path)[0])
+    for times in (1, 2):
+        allowed.refresh()
+        (user,) = (key.user_id for key in keys.list_keys(tmp_path))
+        assert allowed.allows(user)
+        folder.rename(away)
+        if instead is not None:
+            instead(folder)
+        for _ in range(5):
+            allowed.refresh()
+        assert not allowed.allows(user)
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == times
+        assert all(str(folder) in each and "nobody is let in until it can be read" in each for each in said)
+        folder.unlink(missing_ok=True)
+        away.rename(folder)
 
 
 @pytest.mark.parametrize(("why", "stays"), [(errno.EMFILE, True), (errno.EIO, False)])

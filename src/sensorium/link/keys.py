@@ -216,7 +216,8 @@ class AllowedKeys:
             if error.errno in _SHORT:
                 raise
             marks = {}
-            self._say("", f"{self._folder}: {error.strerror}; nobody is let in until it can be read")
+            if not isinstance(error, FileNotFoundError) or self._marks:  # where there never was one nobody is missed
+                self._say("", f"{self._folder}: {error.strerror}; nobody is let in until it can be read")
         else:
             self._said.pop("", None)
         fresh = [name for name, mark in marks.items() if mark is None or self._marks.get(name) != mark]
@@ -255,7 +256,7 @@ class AllowedKeys:
     def _say(self, name: str, why: str) -> None:
         if self._said.get(name) != why:
             self._said[name] = why
-            log.warning("allowed key skipped: %s", why)
+            log.warning("%s: %s", "allowed key skipped" if name else "allowed keys", why)
 
     def user_id(self, public: str) -> str | None:
         """The user id of a public key, Z85, if it is allowed."""
@@ -272,14 +273,14 @@ _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def _key_files(folder: Path) -> dict[str, _Mark | None]:
-    """What tells of a change of each, None where it cannot be said; none where there is no such folder. Looked at ten
-    times a second, of which `glob` would make a share of a core."""
-    try:
-        found = os.scandir(folder)
-    except FileNotFoundError:
-        return {}
+    """What tells of a change of each, None where it cannot be said. Looked at ten times a second, of which `glob` would
+    make a share of a core.
+
+    Raises:
+        OSError: the folder is not there, or cannot be read.
+    """
     marks: dict[str, _Mark | None] = {}
-    with found as entries:
+    with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".key"):
                 marks[entry.name] = _mark_of(entry)
