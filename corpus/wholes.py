@@ -7,7 +7,7 @@ from typing import Literal
 
 from sensorium.corpus.corpus import Corpus, open_store
 from sensorium.corpus.deletions import tombstoned
-from sensorium.corpus.directives import issue
+from sensorium.corpus.directives import DirectiveShelf, issue
 from sensorium.corpus.previewed import DEVICE, Previewed
 from sensorium.errors import ConfigError
 from sensorium.link.directive import DirectiveDocument
@@ -15,6 +15,7 @@ from sensorium.link.operators import OperatorPair
 
 MOST_IN_ONE = 500
 """So many ids fit into a directive."""
+UNDONE = ("refused", "expired", "failed")
 _QUARANTINE = "quarantine"
 
 
@@ -72,13 +73,18 @@ def ask(
     return made
 
 
-def arrived(store: Path, those: Sequence[Previewed], within_s: float) -> list[Previewed]:
-    """Where these are once all of them are settled, none on a device any more, or the time is over."""
-    until_s = time.monotonic() + within_s
+def arrived(
+    store: Path, those: Sequence[Previewed], within_s: float, asked: Sequence[DirectiveDocument] = ()
+) -> list[Previewed]:
+    """Where these are once all of them are settled: none is on a device any more, or none of what was `asked` for is to
+    be done, or the time is over."""
+    until_s, shelf = time.monotonic() + within_s, DirectiveShelf(store)
     while True:
+        entries = [shelf.find(each.device, each.id) for each in asked]
         now = {each.episode: each for each in open_store(store).previewed("")}
         found = [now.get(each.episode, each) for each in those]
-        if not any(each.at == DEVICE for each in found) or time.monotonic() >= until_s:
+        undone = entries and all(each and each.state(time.time_ns()) in UNDONE for each in entries)
+        if undone or not any(each.at == DEVICE for each in found) or time.monotonic() >= until_s:
             return found
         time.sleep(0.2)
 

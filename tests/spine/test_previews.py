@@ -82,11 +82,17 @@ def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_sa
     wait_for(
         lambda: whereabouts(site)[:4] == ["store", "released", "device", "device"], "what was asked", timeout_s=120
     )
+    site.run("keys", "new", "eve", "--operator", "--dir", "keys")
+    eve = ("--operator", "keys/eve.operator_secret", "--wait", 3600)
+    told = site.run("fetch", "store", *eve, "--episode", wholes[2], expect=1).out
+    assert "): refused: obey: this device obeys no operator with that key" in kept_out, (
+        "what is refused is not waited for"
+    )
     agent.interrupt()
     (fetched,) = site.json("query", "store")
     assert (fetched["episode"], fetched["bytes_at"]) == (wholes[0], "store")
     assert fetched["preview"] == previews[0]["episode"]
-    answers = {each["kind"]: each for each in site.json("directives", "list", "store")}
+    answers = {each["kind"]: each for each in site.json("directives", "list", "store") if each["operator"] == "anna"}
     assert answers["fetch"]["why"] == "1 to be delivered"
     assert (answers["release"]["state"], answers["release"]["why"]) == ("done", "1 released")
     (ledger,) = site.json("ledger", "store")
@@ -103,9 +109,9 @@ def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_sa
     issue(site.folder / "store", ["rig-1"], "fetch", {"episodes": ["none"]}, anna, life_s=600)
     agent = site.start("collect", goes_on, "--local")
     answers_are = site.folder / "store" / "directives" / "rig-1"
-    wait_for(lambda: len(list(answers_are.glob("*.answer"))) == 5, "answers", timeout_s=120)
+    wait_for(lambda: len(list(answers_are.glob("*.answer"))) == 6, "answers", timeout_s=120)
     agent.interrupt()
-    answered = [(each["state"], each["why"]) for each in site.json("directives", "list", "store")[2:]]
+    answered = [(each["state"], each["why"]) for each in site.json("directives", "list", "store")[3:]]
     assert answered == [
         ("done", "0 to be delivered, 1 released, 1 committed, 1 not known here"),
         ("failed", "0 to be delivered, 1 released"),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ import typer
 from sensorium.cli.directives import life_s_of
 from sensorium.cli.screen import OUT, counted, size
 from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.directives import DirectiveShelf
 from sensorium.corpus.previewed import DEVICE, Previewed
-from sensorium.corpus.wholes import arrived, ask, chosen
+from sensorium.corpus.wholes import UNDONE, arrived, ask, chosen
 from sensorium.episode.plural import many
 from sensorium.errors import ConfigError
+from sensorium.link.directive import DirectiveDocument
 from sensorium.link.operators import read_pair
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the previews are in.")]
@@ -98,14 +101,15 @@ def _ask(
     check_store_version(store)
     those = chosen(store, where or "", episodes or ())
     made = [] if dry_run else ask(store, kind, those, pair, life_s)
-    after = arrived(store, those, wait_s) if wait_s and made else those
+    after = arrived(store, those, wait_s, made) if wait_s and made else those
     if as_json:
         said = {"episodes": [each._asdict() for each in after], "directives": [each.id for each in made]}
         sys.stdout.write(json.dumps(said, indent=2) + "\n")
     else:
         _say(kind, those, after, dry_run=dry_run)
         for document in made:
-            OUT.print(f"{document.device}: {document.kind} {document.id} (version {document.version})")
+            asked = f"{document.device}: {document.kind} {document.id} (version {document.version})"
+            OUT.print(asked + _answer(store, document))
     if wait_s and any(each.at == DEVICE for each in after):
         raise typer.Exit(1)
 
@@ -121,6 +125,14 @@ def _say(kind: str, those: Sequence[Previewed], after: Sequence[Previewed], *, d
         OUT.print(f"not asked: {counted({_words(at): n for at, n in rest.items()})}")
     if after is not those:
         OUT.print(f"now: {counted({_words(at): n for at, n in Counter(each.at for each in after).items()})}")
+
+
+def _answer(store: Path, document: DirectiveDocument) -> str:
+    """What became of it so far, where there is no more to wait for."""
+    entry = DirectiveShelf(store).find(document.device, document.id)
+    state = "waits" if entry is None else entry.state(time.time_ns())
+    why = entry.answer.why if entry is not None and entry.answer is not None else ""
+    return f": {state}: {why}" if state in UNDONE else ""
 
 
 def _words(at: str) -> str:
