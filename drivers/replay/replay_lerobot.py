@@ -1,5 +1,6 @@
 """Replay of a LeRobot dataset, format v3.0: its episodes one after another, numbers as they are, videos decoded."""
 
+import contextlib
 import errno
 import json
 import logging
@@ -166,7 +167,7 @@ def _episode(
             for name, frames in videos.items():
                 frame = next(frames, None)
                 if frame is None:
-                    raise Corrupt(f"{where}: {name} ends at frame {row} of {length}; it was cut short")
+                    raise Corrupt(f"{where}: {name} ends at frame {row} of {length}; it was cut short, or is damaged")
                 if frame.shape != shapes[name]:
                     said = f"its pictures are {list(frame.shape)}, info.json says {list(shapes[name])}"
                     raise Corrupt(f"{where}: {name}: {said}")
@@ -232,9 +233,11 @@ def _frames(dataset: _DatasetOfLerobot, key: str, episode: dict[str, Any]) -> Ge
             stream = file.streams.video[0]
             stream.thread_type = "AUTO"
             file.seek(max(0, round((first_s - half_s) / float(stream.time_base or 1))), stream=stream)
-            for frame in file.decode(stream):
-                if frame.time is not None and frame.time > first_s - half_s:
-                    yield frame.to_ndarray(format="bgr24")
+            # Of damage FFmpeg tells by how many threads it has, so by the cores, or not: either way pictures end here.
+            with contextlib.suppress(av.error.InvalidDataError):
+                for frame in file.decode(stream):
+                    if frame.time is not None and frame.time > first_s - half_s:
+                        yield frame.to_ndarray(format="bgr24")
     except (av.FFmpegError, OSError) as error:
         raise Corrupt(f"{path}: {_why(path, error)}") from error
 

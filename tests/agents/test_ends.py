@@ -248,7 +248,7 @@ class Slow(FilterConfig[None]):
 
 
 def test_what_there_is_no_time_for_is_lost_and_counted(tmp_path: Path) -> None:
-    made = agent(tmp_path, {"imu": odd()}, filters={"imu": [Slow(step_s=0.1)]})
+    made = agent(tmp_path, {"imu": odd()}, filters={"imu": [Slow(step_s=0.5)]})
     thread = started(made)
     samples(made, "imu", 10)
     wait_for(lambda: made.status()["streams"]["imu"].captured > 100, "a queue")

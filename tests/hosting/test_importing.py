@@ -1,8 +1,10 @@
 """Import: what was exported comes back the same where the format can hold it; what is cut short is said."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,16 @@ def test_lerobot_of_av1_comes_through_pyav(tmp_path: Path) -> None:
         assert cv2.PSNR(mine, ours) > 28
 
 
+@pytest.fixture(params=["one core", "all cores"])
+def cores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """By which FFmpeg decides how many threads it decodes in."""
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_of_them)} if request.param == "one core" else all_of_them)
+    yield
+    os.sched_setaffinity(0, all_of_them)
+
+
+@pytest.mark.usefixtures("cores")
 def test_a_video_that_was_cut_short_gives_what_is_whole(tmp_path: Path) -> None:
     episodes = store_of(tmp_path / "store", [rollout(0), rollout(1)])
     export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))

@@ -422,7 +422,7 @@ def test_silence_is_a_loss(played: Played, opened: Callable[..., CameraV4l2]) ->
     played.put([(0, MONOTONIC, GREY)])
     camera = opened(lost_after_s=0.1)
     assert len(all_of(camera)) == 1
-    with pytest.raises(SensorLost, match=r"no frame for 0\.\d s"):
+    with pytest.raises(SensorLost, match=r"no frame for \d+\.\d s"):
         camera.read(5.0)
 
 

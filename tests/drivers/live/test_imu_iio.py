@@ -263,7 +263,7 @@ def test_it_comes_back_under_another_number(tree: Tree, tmp_path: Path, opened: 
 
 def test_silence_is_a_loss(opened: Callable[..., ImuIio]) -> None:
     driver = opened(lost_after_s=0.1)
-    with pytest.raises(SensorLost, match=r"nothing for 0\.\d s"):
+    with pytest.raises(SensorLost, match=r"nothing for \d+\.\d s"):
         driver.read(5.0)
 
 

@@ -206,8 +206,8 @@ def test_damaged_packets_are_counted_by_the_streams_that_need_them(sensor: Senso
     """A bad gyro packet costs `imu` and `raw` a sample, not `angle`; a bad quaternion costs `quaternion` and `raw`."""
     with opened(sensor) as driver:
         now = sensor.sent
-        sensor.damage = {now + 10: 11 + 5, now + 11: 11 + 2, now + 20: 44 + 10}
-        got = gather(driver, 60)
+        sensor.damage = {now + 100: 11 + 5, now + 101: 11 + 2, now + 110: 44 + 10}  # which are sent in a second
+        got = gather(driver, 150)
     lost = {name: sum(block.lost_before for block in blocks) for name, blocks in got.items()}
     assert lost == {"imu.imu": 2, "imu.angle": 0, "imu.mag": 0, "imu.quaternion": 1, "imu.raw": 3}
     raw = got["imu.raw"]

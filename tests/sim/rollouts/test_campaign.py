@@ -112,7 +112,7 @@ def test_what_a_policy_does_wrong_counts_as_nothing_and_the_campaign_goes_on(tmp
 
 def test_a_policy_that_hangs_costs_its_rollouts_and_the_campaign_goes_on(tmp_path: Path) -> None:
     policies = ["scripted", f"{ACTS}:spins"]
-    rolled(task_file(tmp_path, policies=policies, verifier=UPRIGHT, group=2, policy_timeout_s=0.1))
+    rolled(task_file(tmp_path, policies=policies, verifier=UPRIGHT, group=2, policy_timeout_s=2.0))
     scripted, spins = report_of(tmp_path / "store")["cells"]
     assert (scripted["accepted"], scripted["failed_by_policy"]) == (2, 0)
     assert (spins["n"], spins["accepted"], spins["failed_by_policy"], spins["failed_by_us"]) == (2, 0, 2, 0)
