@@ -85,9 +85,7 @@ def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_sa
     site.run("keys", "new", "eve", "--operator", "--dir", "keys")
     eve = ("--operator", "keys/eve.operator_secret", "--wait", 3600)
     told = site.run("fetch", "store", *eve, "--episode", wholes[2], expect=1).out
-    assert "): refused: obey: this device obeys no operator with that key" in kept_out, (
-        "what is refused is not waited for"
-    )
+    assert "): refused: obey: this device obeys no operator with that key" in told, "what is refused is not waited for"
     agent.interrupt()
     (fetched,) = site.json("query", "store")
     assert (fetched["episode"], fetched["bytes_at"]) == (wholes[0], "store")
