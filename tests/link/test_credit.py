@@ -40,7 +40,10 @@ def test_the_pool_is_shared_evenly_by_the_keys_that_want_more_than_there_is(of_o
     """And as much is left for one that comes."""
     size = SIZE - 12345
     pool = CreditPool(size)
-    read(pool, [], range(1000), 0, drained=True)
+    first = wanting(pool, "first", 1000)
+    pool.turn(0)
+    read(pool, [first], range(1000), 1, drained=True)
+    pool.close(first)
     sessions = [wanting(pool, f"d-{number % 20}", number) for number in range(20 * of_one_key)]
     assert pool.turn(0) == sessions
     held = [sum(session.outstanding for session in sessions[key::20]) for key in range(20)]
@@ -74,6 +77,15 @@ def test_what_waits_in_bulk_that_is_never_drained_is_a_tenth_of_a_second_of_it(k
     read(pool, sessions, range(400, 600), each, drained=False)
     waiting = sum(session.outstanding for session in sessions)
     assert waiting == (most if keys == 1 else pytest.approx(20 << 20, rel=0.2))
+
+
+def test_while_nobody_sends_anything_it_is_not_learnt_how_much_they_may() -> None:
+    """Those who come together after a pause begin with as little as the first ones."""
+    pool = CreditPool(SIZE)
+    read(pool, [], range(1000), 0, drained=True)
+    sessions = [wanting(pool, f"d-{number}", number) for number in range(8)]
+    pool.turn(10 * 10**9)
+    assert {session.outstanding for session in sessions} == {FIRST_BYTES // 8}
 
 
 def test_of_many_some_have_a_whole_quantum_and_the_others_theirs_in_turn() -> None:

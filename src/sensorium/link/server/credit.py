@@ -80,7 +80,8 @@ class CreditPool:
         self._emptied |= drained
         if now_ns - self._looked_ns >= LOOK_NS:
             if self._drained:
-                self._room = min(self.size, self._room + self._room // 4)
+                if self._read:  # or who comes after a pause, together with others, would begin with all there is
+                    self._room = min(self.size, self._room + self._room // 4)
             else:  # what was read meanwhile keeps the server busy for as long again
                 self._room = min(self._room, max(self._read, LEAST_BYTES))
             self._looked_ns, self._drained, self._read = now_ns, False, 0
