@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -274,6 +275,8 @@ def store_errors(path: Path) -> Iterator[None]:
         why = str(error).splitlines()[0]
         if (short := no_file_opens()) is not None:
             raise StoreError(f"{path / CATALOG}: {short.strerror}; {remedy(short)}, then try again") from error
+        if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StoreError(f"{path / CATALOG}: no space left for it; make room, then try again") from error
         raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error
 
 

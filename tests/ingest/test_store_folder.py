@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 import sensorium
 from sensorium.corpus.verify import verify
@@ -22,7 +23,7 @@ from sensorium.episode.documents import Account, BetweenReport
 from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.store import Store
-from sensorium.ingest.store_folder import StoreAway
+from sensorium.ingest.store_folder import StoreAway, store_errors
 from tests.forms import FORMS, arrived
 
 STEPS = [
@@ -637,3 +638,15 @@ def test_a_disk_that_can_only_be_read_for_a_while(
         store.saw_spool("rig-1", "spool-a", 0, 3)
         commit(store, assembly)
     assert len(sensorium.open(memory).query()) == 1
+
+
+def test_a_catalog_that_finds_no_room_asks_for_room_and_not_to_be_made_anew(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE some (text)")
+        connection.exec_driver_sql("PRAGMA max_page_count = 2")
+        insert = "INSERT INTO some VALUES (zeroblob(100000))"
+        with pytest.raises(StoreError, match="no space left for it; make room") as raised, store_errors(tmp_path):
+            connection.exec_driver_sql(insert)
+    engine.dispose()
+    assert "rebuild-catalog" not in str(raised.value)
