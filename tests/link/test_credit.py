@@ -4,7 +4,7 @@ import itertools
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensorium.link import wire
@@ -134,13 +134,14 @@ def test_who_comes_where_many_hold_credit_that_they_do_not_use_has_its_own_withi
     pool.turn(2 + UNUSED_NS)  # until now it could be on its way
     pool.read(3 + UNUSED_NS, drained=True)
     pool.turn(2 + 2 * UNUSED_NS)
-    assert honest.outstanding == QUANTUM_BYTES
+    assert honest.outstanding >= QUANTUM_BYTES
     assert max(hoarder.outstanding for hoarder in hoarders) == QUANTUM_BYTES
 
 
 @given(
     st.integers(1, 70), st.integers(0, 70), st.sampled_from([0, 1, 1000]), st.integers(1 << 16, 8 << 20), st.booleans()
 )
+@example(1, 62, 0, 3660481, False)  # who sleeps had a share of what keeps the server busy
 @settings(max_examples=60, deadline=None)
 def test_what_is_used_comes_back_to_all_alike_whatever_others_hold(
     honest: int, hoarders: int, crumb: int, a_step: int, drained: bool
@@ -150,27 +151,30 @@ def test_what_is_used_comes_back_to_all_alike_whatever_others_hold(
     greedy = [wanting(pool, f"h-{number}", 1000 + number) for number in range(hoarders)]
     pool.turn(0)
     sessions = [wanting(pool, f"d-{number}", number) for number in range(honest)]
-    seconds = 6
+    came: deque[ServerSession] = deque()
+    seconds, left = 6, 0
     for at in range(1, seconds * 100):
         now_ns = at * 10_000_000
-        left = a_step
-        for turn in range(honest):
-            session = sessions[(at + turn) % honest]
-            size = min(session.outstanding, left)
-            if size:
-                pool.used(session, size)
-                left -= size
-        for each in greedy[:left]:
+        left = min(left, 0) + a_step
+        while came and left > 0:  # a message of each in turn
+            session = came.popleft()
+            size = min(session.outstanding, QUANTUM_BYTES // 4)
+            pool.used(session, size)
+            left -= size
+            if session.outstanding:
+                came.append(session)
+        for each in greedy[: max(left, 0)]:
             if crumb and each.outstanding >= crumb:
                 pool.used(each, crumb)
         pool.read(now_ns, drained=drained or left > 0)
-        pool.turn(now_ns)
+        came += [each for each in pool.turn(now_ns) if each.outstanding and each in sessions and each not in came]
         every = sessions + greedy
         assert pool.outstanding == sum(each.outstanding for each in every) <= SIZE
         assert max(each.outstanding for each in sessions) <= max(SIZE // (len(every) + 1), QUANTUM_BYTES)
     used = [session.taken - QUICK for session in sessions]
     assert max(used) - min(used) <= 4 * QUANTUM_BYTES + max(used) // 4
-    assert sum(used) >= a_step * 100 * (seconds - 3), "within three seconds they had what they could use"
+    at_most = honest * (SIZE // (len(every) + 1))  # so many keys have so many shares
+    assert sum(used) >= min(a_step, at_most) * 100 * (seconds - 3), "within three seconds they had what they could use"
 
 
 @pytest.mark.parametrize("a_step", [20_000, 80_000, 2_000_000])

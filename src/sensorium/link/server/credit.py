@@ -43,7 +43,7 @@ class CreditPool:
         self.outstanding = 0
         self._room = min(size, FIRST_BYTES)
         self._looked_ns, self._drained, self._read = 0, False, 0
-        self._unused, self._unused_ns = 0, 0
+        self._unused, self._asleep, self._unused_ns = 0, 0, 0
         self._unread, self._emptied = 0, False
         self._keys: dict[str, KeyShare] = {}
         self._small: dict[str, KeyShare] = {}
@@ -105,9 +105,10 @@ class CreditPool:
         most, bound = self.size // (keys + 1), self.size
         self._look_for_unused(now_ns)
         if keys > 1:
-            if self._room < keys * QUANTUM_BYTES:
+            using = max(1, keys - self._asleep)
+            if self._room < using * QUANTUM_BYTES:
                 bound = min(bound, self._room + self._unused)
-            most = min(most, max(self._room // keys, QUANTUM_BYTES))
+            most = min(most, max(self._room // using, QUANTUM_BYTES))
         self._serve_small(most)
         while self._ring and idle < len(self._ring) and self.outstanding < bound:
             share = self._ring[0]
@@ -136,7 +137,7 @@ class CreditPool:
                 self._ring.append(share)
 
     def _look_for_unused(self, now_ns: int) -> None:
-        """Of what had been given by the last look, see what was not used since.
+        """Of what had been given by the last look, see what was not used since, and which keys were asleep.
 
         What waits in bulk is not that, however long it does where the server is slow. So this is seen once whatever
         could wait there then was read: bulk was found empty, or as many bytes came as there was credit.
@@ -145,10 +146,11 @@ class CreditPool:
         if since_ns < UNUSED_NS or not (self._emptied or self._unread <= 0 or since_ns >= STILL_NS):
             return
         self._unread, self._emptied = self.outstanding, False
-        self._unused, self._unused_ns = 0, now_ns
+        self._unused, self._asleep, self._unused_ns = 0, 0, now_ns
         self._given_small.clear()
         for share in self._keys.values():
             self._unused += max(0, share.outstanding - share.lately)
+            self._asleep += bool(share.outstanding) and not share.lately
             share.lately = 0
 
     def _give(self, share: KeyShare, free: int) -> int:
