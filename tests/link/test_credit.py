@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensorium.link import wire
-from sensorium.link.server.credit import FIRST_BYTES, LEAST_BYTES, QUANTUM_BYTES, SMALL_BYTES, UNUSED_NS, CreditPool
+from sensorium.link.server.credit import QUANTUM_BYTES, SMALL_BYTES, CreditPool
+from sensorium.link.server.flow import FIRST_BYTES, LEAST_BYTES, UNUSED_NS
 from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import Transfer, TransferState
 

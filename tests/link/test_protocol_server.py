@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sensorium.errors import PeerViolation, StoreError
 from sensorium.link import wire
-from sensorium.link.server import credit
+from sensorium.link.server import flow
 from sensorium.link.server.jobs import UNSEEN, Begin, Commit, Drop, LookUp, NoteDiscards
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.messenger import HeardAnswers, Reported, SessionBegun
@@ -96,7 +96,7 @@ def test_data_beyond_the_credit_or_the_limits_ends_the_session_and_nothing_is_wr
 def test_one_key_of_many_sessions_that_hoards_its_credit_leaves_another_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(credit, "FIRST_BYTES", 1 << 30)  # there was a way so long that it takes all of the pool
+    monkeypatch.setattr(flow, "FIRST_BYTES", 1 << 30)  # there was a way so long that it takes all of the pool
     link = new_link()
     hoarders = [Peer(link, name="greedy") for _ in range(64)]
     for number, peer in enumerate(hoarders):

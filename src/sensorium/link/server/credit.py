@@ -5,34 +5,20 @@ session is given no more than it has to send and no more than its window, which 
 sessions of a key together no more than leaves as much for each other key that has some, and for one that comes.
 
 Where the server is what all wait for, credit is a queue in its memory, and whoever comes to a long one stays small: it
-sees a delay as of a slow link, which it may not fill. So several keys begin with little, have more while bulk is
-drained again and again, as on a long way, and where it is not, together what keeps the server busy. Divided among many
-that would be crumbs, each a message, an answer and a wake at both ends: so of many some have a whole quantum, by turns.
-What is not used for a while, on a slow link or for spite, keeps nobody's turn from him. Who has little to send waits
-for nobody's quantum: such have theirs first, of each key a little in that while, and together never all there is.
+sees a delay as of a slow link, which it may not fill. So several keys have together what the `Flow` makes room for.
+Divided among many that would be crumbs, each a message, an answer and a wake at both ends: so of many some have a whole
+quantum, by turns. What is not used for a while, on a slow link or for spite, keeps nobody's turn from him. Who has
+little to send waits for nobody's quantum: such have theirs first, of each key a little in that while, and together
+never all there is.
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
 
+from sensorium.link.server.flow import Flow, KeyShare
 from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
 SMALL_BYTES = 1 << 17
-LOOK_NS = 100_000_000
-UNUSED_NS, STILL_NS = 200_000_000, 10_000_000_000
-LEAST_BYTES, FIRST_BYTES = 4 << 20, 32 << 20
-
-
-@dataclass(eq=False)
-class KeyShare:
-    """What the sessions of one key hold of the pool, and those that want more, in their turn; `lately` of it was given
-    since the last look at what is not used."""
-
-    outstanding: int = 0
-    lately: int = 0
-    deficit: int = 0
-    waiting: dict[ServerSession, None] = field(default_factory=dict)
 
 
 class CreditPool:
@@ -41,10 +27,7 @@ class CreditPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self.outstanding = 0
-        self._room = min(size, FIRST_BYTES)
-        self._looked_ns, self._drained, self._read = 0, False, 0
-        self._unused, self._asleep, self._unused_ns = 0, 0, 0
-        self._unread, self._emptied = 0, False
+        self._flow = Flow(size)
         self._keys: dict[str, KeyShare] = {}
         self._small: dict[str, KeyShare] = {}
         self._given_small: Counter[str] = Counter()
@@ -69,22 +52,13 @@ class CreditPool:
         """The session used `size` bytes of its credit."""
         session.used(size)
         self.outstanding -= size
-        self._read += size
-        self._unread -= size
+        self._flow.used(size)
         self.touch(session)
         self._keys[session.identity].outstanding -= size
 
     def read(self, now_ns: int, *, drained: bool) -> None:
         """Bulk was read, and `drained` if nothing was left in it since the last time; also if there was nothing."""
-        self._drained |= drained
-        self._emptied |= drained
-        if now_ns - self._looked_ns >= LOOK_NS:
-            if self._drained:
-                if self._read:  # or who comes after a pause, together with others, would begin with all there is
-                    self._room = min(self.size, self._room + self._room // 4)
-            else:  # what was read meanwhile keeps the server busy for as long again
-                self._room = min(self._room, max(self._read, LEAST_BYTES))
-            self._looked_ns, self._drained, self._read = now_ns, False, 0
+        self._flow.read(now_ns, drained=drained)
 
     def close(self, session: ServerSession) -> None:
         """Revoke what the session did not use."""
@@ -103,12 +77,14 @@ class CreditPool:
         """Give out what is free, a quantum a key and round; the sessions whose figures changed."""
         idle, keys = 0, len(self._keys)
         most, bound = self.size // (keys + 1), self.size
-        self._look_for_unused(now_ns)
+        flow = self._flow
+        if flow.look(now_ns, self.outstanding, self._keys.values()):
+            self._given_small.clear()
         if keys > 1:
-            using = max(1, keys - self._asleep)
-            if self._room < using * QUANTUM_BYTES:
-                bound = min(bound, self._room + self._unused)
-            most = min(most, max(self._room // using, QUANTUM_BYTES))
+            using = max(1, keys - flow.asleep)
+            if flow.room < using * QUANTUM_BYTES:
+                bound = min(bound, flow.room + flow.unused)
+            most = min(most, max(flow.room // using, QUANTUM_BYTES))
         self._serve_small(most)
         while self._ring and idle < len(self._ring) and self.outstanding < bound:
             share = self._ring[0]
@@ -135,23 +111,6 @@ class CreditPool:
             self._given_small[key] += grant
             if share.waiting:
                 self._ring.append(share)
-
-    def _look_for_unused(self, now_ns: int) -> None:
-        """Of what had been given by the last look, see what was not used since, and which keys were asleep.
-
-        What waits in bulk is not that, however long it does where the server is slow. So this is seen once whatever
-        could wait there then was read: bulk was found empty, or as many bytes came as there was credit.
-        """
-        since_ns = now_ns - self._unused_ns
-        if since_ns < UNUSED_NS or not (self._emptied or self._unread <= 0 or since_ns >= STILL_NS):
-            return
-        self._unread, self._emptied = self.outstanding, False
-        self._unused, self._asleep, self._unused_ns = 0, 0, now_ns
-        self._given_small.clear()
-        for share in self._keys.values():
-            self._unused += max(0, share.outstanding - share.lately)
-            self._asleep += bool(share.outstanding) and not share.lately
-            share.lately = 0
 
     def _give(self, share: KeyShare, free: int) -> int:
         """Give of `free` bytes what a key's deficit allows, to its sessions in their turn; how much it was."""
