@@ -39,8 +39,9 @@ class Inject:
         self._patch.setenv("PYTHONPATH", str(self._folder))
 
     def end(self) -> None:
-        """From now on they are as they are."""
+        """From now on they are as they are, also those that one which runs starts."""
         self._patch.delenv("PYTHONPATH")
+        (self._folder / "sitecustomize.py").unlink()
 
 
 @pytest.fixture
@@ -125,13 +126,28 @@ def test_an_ingest_whose_thread_dies_in_the_end_exits_1(site: Site, inject: Inje
 
 @pytest.mark.slow  # it starts Ray
 @pytest.mark.timeout(240)
-def test_ingest_under_ray_says_why_and_exits_1(site: Site, inject: Inject) -> None:
-    inject("sensorium.ingest.pumps.ControlPump", "_receive", "sensorium-control")
+def test_ingest_under_ray_that_cannot_begin_says_why_and_exits_1(site: Site, inject: Inject) -> None:
+    inject("sensorium.ingest.server.Ingest", "start", "ingest")
     failing = site.start("ingest", "--store", "store", "--listen", "tcp://127.0.0.1:0", "--ray")
     failing.wait(expect=1, timeout_s=120.0)
     lines = [line for line in failing.err.splitlines() if line.startswith("sensorium: ")]
     assert len(lines) == 1, failing.err
-    assert "thread sensorium-control, which answers devices, died of KeyError: 'injected'" in lines[0]
+    assert "thread ingest, which receives episodes, died of KeyError: 'injected'" in lines[0]
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_a_thread_that_dies_under_ray_once_the_ingest_was_up_is_said_and_ray_starts_it_again(
+    site: Site, inject: Inject
+) -> None:
+    inject("sensorium.ingest.pumps.ControlPump", "_receive", "sensorium-control")
+    ingest = site.start("ingest", "--store", "store", "--listen", "tcp://127.0.0.1:0", "--ray")
+    first = ingest.until(r"ready tcp://127\.0\.0\.1:(\d+)\n", 120.0)[1]
+    ingest.until("the ingest's actor died, and Ray has started it again", 120.0)
+    assert "thread sensorium-control, which answers devices, died of KeyError: 'injected'" in ingest.err
+    inject.end()
+    ingest.until(rf"ready tcp://127\.0\.0\.1:(?!{first}\n)(\d+)\n", 120.0)
+    ingest.interrupt()
 
 
 @pytest.mark.slow  # it starts Ray
