@@ -11,7 +11,7 @@ import numpy as np
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.traces import LeftOut, overlapping, read_episode, traces, units_of, unreadable_s, where_text
-from sensorium.episode.starts import is_of_start
+from sensorium.episode.starts import began_at, is_of_start
 from sensorium.episode.trace_row import seconds_by_reason
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt, SensoriumError, StoreError
@@ -85,9 +85,10 @@ def _judged_once(traced: Iterable[Episode], left_out: LeftOut) -> Counter[str]:
 def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: None) -> Gap | None:
     """What was judged between a full episode and the one before it; None where no trace tells. Of a trace that cannot
     be read `left_out` is told, and its time is `UNREADABLE`."""
-    start_ns, boot = episode.start_ns, boot_of(episode)
+    start_ns, boot, ordinal = episode.start_ns, boot_of(episode), int(episode.row["ordinal"])
     spool_id = str(episode.row["spool_id"])
     mine = f"device = {where_text(episode.device)} and spool_id = {where_text(spool_id)}"
+    mine += f" and ordinal >= {_start_of(corpus, episode, boot)} and ordinal < {ordinal}"  # other starts, other times
     before = corpus.query(f"{mine} and end_ns <= {start_ns}", "end_ns desc", 1)
     from_ns = int(before[0].row["end_ns"]) if before and boot_of(before[0]) == boot else None
     found: Counter[str] = Counter()
@@ -109,7 +110,7 @@ def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: 
         boot=boot,
         left_out=leave_out,
     )
-    there, ordinal = list(units), int(episode.row["ordinal"])
+    there = list(units)
     boots = {unit.judged.unit.boot for unit in there}
     for unit in there:
         if is_of_start(unit.judged.unit.boot, boots, ordinal):
@@ -118,6 +119,16 @@ def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: 
     if not starts:
         return None
     return Gap(min(starts) if from_ns is None else from_ns, start_ns, dict(found))
+
+
+def _start_of(corpus: Corpus, episode: Episode, boot: str) -> int:
+    """The ordinal with which the start began that an episode is of, as far as traces tell; 0 of the first, and where
+    it is live."""
+    if episode.attributes["clock"].get("boot_id"):
+        return 0
+    spool_id, ordinal = str(episode.row["spool_id"]), int(episode.row["ordinal"])
+    units = traces(corpus, device=episode.device, spool_id=spool_id, boot=boot, left_out=lambda *_: None)
+    return max((begun for unit in units if (begun := began_at(unit.judged.unit.boot)) <= ordinal), default=0)
 
 
 def boot_of(episode: Episode) -> str:

@@ -41,8 +41,7 @@ def keep(store: Store, make_episode: Any, start: int, seconds: int, **more: Any)
         {"cam": np.zeros(seconds * 10)},
         start_ns=start * SECOND_NS,
         step_ns=SECOND_NS // 10,
-        ordinal=100 + start,
-        **more,
+        **{"ordinal": 100 + start} | more,
     )
     assembly = store.begin(made.episode)
     assembly.append(made.data)
@@ -250,6 +249,27 @@ def test_what_a_replay_judged_again_is_counted_once_as_it_was_judged_last(tmp_pa
     assert {name: seconds[name] for name in ("budget", "dull")} == {"budget": 2, "dull": 4}
     assert 0.9 < seconds[UNREADABLE] < 1.1, "where its last unit ends only it could tell"
     assert left == [lost]
+
+
+def test_of_a_simulation_that_was_started_again_what_the_start_before_kept_ends_no_gap(
+    tmp_path: Path, make_episode: Any
+) -> None:
+    """Its stamps begin anew: an episode that ends at 8 s there stands before none that begins at 8 s here."""
+    clock = Clock(kind="simulated")
+    with Store.open(tmp_path) as store:
+        first, again = ([judged(n * SECOND_NS, boot=boot) for n in range(10)] for boot in ("", "#from 108"))
+        commit_trace(store, first, ordinal=0, clock=clock)
+        keep(store, make_episode, 7, 1, clock=clock)
+        commit_trace(store, again, ordinal=109, clock=clock)
+        keep(store, make_episode, 8, 1, clock=clock, ordinal=110)
+        keep(store, make_episode, 6, 1, clock=clock, ordinal=111)
+    corpus = sensorium.open(tmp_path)
+    for ordinal, seconds in ((107, 7), (110, 8)):
+        (episode,) = corpus.query(f"ordinal = {ordinal}")
+        gap = gap_before(corpus, episode)
+        assert gap is not None
+        assert (gap.start_ns, gap.end_ns) == (0, seconds * SECOND_NS)
+        assert gap.judged_s == {"dull": seconds}
 
 
 def test_gaps_are_explained_in_seconds_by_reason(path: Path, make_episode: Any) -> None:
