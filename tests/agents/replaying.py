@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import cv2
 import msgspec
 
 from sensorium.agents.agent import Agent
@@ -76,8 +77,10 @@ def totals(spool: Path) -> Any:
 
 def in_child(work: Callable[[], object]) -> int:
     """Do it in a process of its own, which begins as this one is; its exit status."""
+    cv2.setNumThreads(1)  # a child has none of OpenCV's threads, and would wait for them
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # or pytest's own is called, if Python ever gets to that
         signal.alarm(90)  # it must not outlive its test
         status = FAILED
         try:
