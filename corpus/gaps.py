@@ -11,7 +11,7 @@ import numpy as np
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.traces import LeftOut, overlapping, read_episode, traces, units_of, unreadable_s, where_text
-from sensorium.episode.starts import began_at, is_of_start
+from sensorium.episode.starts import began_at
 from sensorium.episode.trace_row import seconds_by_reason
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt, SensoriumError, StoreError
@@ -88,7 +88,8 @@ def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: 
     start_ns, boot, ordinal = episode.start_ns, boot_of(episode), int(episode.row["ordinal"])
     spool_id = str(episode.row["spool_id"])
     mine = f"device = {where_text(episode.device)} and spool_id = {where_text(spool_id)}"
-    mine += f" and ordinal >= {_start_of(corpus, episode, boot)} and ordinal < {ordinal}"  # other starts, other times
+    begun = _start_of(corpus, episode, boot)
+    mine += f" and ordinal >= {begun} and ordinal < {ordinal}"  # what other starts kept is in other times
     before = corpus.query(f"{mine} and end_ns <= {start_ns}", "end_ns desc", 1)
     from_ns = int(before[0].row["end_ns"]) if before and boot_of(before[0]) == boot else None
     found: Counter[str] = Counter()
@@ -110,10 +111,8 @@ def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: 
         boot=boot,
         left_out=leave_out,
     )
-    there = list(units)
-    boots = {unit.judged.unit.boot for unit in there}
-    for unit in there:
-        if is_of_start(unit.judged.unit.boot, boots, ordinal):
+    for unit in units:
+        if began_at(unit.judged.unit.boot) == begun:
             found.update(seconds_by_reason(unit))
             starts.append(unit.start_ns)
     if not starts:

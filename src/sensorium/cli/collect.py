@@ -84,10 +84,9 @@ def collect(
     left in the spool, at the end a sensor is away or was ended by an error, the spool takes nothing, or an episode was
     rejected; else 0. On Ctrl-C or SIGTERM it ends within 5 s, and the status is 0 if what was open is sealed, whatever
     else is wrong or not delivered, which the next run does; with `--drain` it waits, as at any other end, until a
-    second signal. In a terminal: space opens and closes an
-    episode, x discards it, s and f close it as success or failure, q drains and quits (trigger `manual`). A live view
-    (extra `view`) is of what filters let be shown; where its viewer is slow it has less, and what is recorded is the
-    same.
+    second signal. In a terminal: space opens and closes an episode, x discards it, s and f close it as success or
+    failure, q drains and quits (trigger `manual`). A live view (extra `view`) is of what filters let be shown; where
+    its viewer is slow it has less, and what is recorded is the same.
 
     \b
     sensorium collect rig-1.yaml --check              says what would be recorded; no device is opened
