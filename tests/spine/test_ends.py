@@ -36,7 +36,8 @@ def ends(command: Command, number: int, expect: int) -> None:
         time.sleep(0.005)
     took_s = time.monotonic() - begun_s
     command.wait(expect, timeout_s=1.0)
-    delayed_s = sum(max(0, delay - before.get(thread, 0)) for thread, delay in kept_waiting.items()) / 1e9
+    delays = [delay - before.get(thread, 0) for thread, delay in kept_waiting.items()]
+    delayed_s = max(delays, default=0) / 1e9  # of one thread: those of several pass at the same time
     assert took_s - delayed_s < BOUND_S, f"{took_s:.2f} s, {delayed_s:.2f} s of them for want of a processor"
 
 
